@@ -1,0 +1,16 @@
+//! The ground floor: what a live stream is made of, whatever protocol carries it.
+//!
+//! A [`Frame`] is one access unit of one track, immutable and cheap to clone. Time is a
+//! [`Timestamp`] in microseconds. [`Codec`] names what a payload is; the readers beside it
+//! ([`h264`], [`aac`] and so on) tell profile, size and sample rate of a configuration.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number: bytes and times are
+//! arguments. Nothing here knows a protocol or a container.
+
+pub mod codec;
+pub mod frame;
+pub mod time;
+
+pub use codec::{Codec, Kind};
+pub use frame::{Flags, Frame};
+pub use time::Timestamp;
