@@ -10,7 +10,9 @@
 pub mod codec;
 pub mod frame;
 pub mod time;
+pub mod timeline;
 
 pub use codec::{Codec, Kind};
 pub use frame::{Flags, Frame};
 pub use time::Timestamp;
+pub use timeline::{ClockUnwrap, Timeline};
