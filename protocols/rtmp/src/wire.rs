@@ -1,0 +1,3 @@
+//! What is on the wire: pure codecs without state beyond the format's own.
+
+pub mod chunk;
