@@ -86,10 +86,6 @@ impl Default for Governor {
 }
 
 impl Governor {
-    pub(crate) fn pace(&self) -> Pace {
-        self.pace
-    }
-
     /// Takes in what walking cost in the last period.
     pub(crate) fn measured(&mut self, sends: u64, spent: Duration) {
         // Few sends say little: one that met an interrupt would be a tenfold error.

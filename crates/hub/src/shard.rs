@@ -135,7 +135,6 @@ impl ShardHandle {
 }
 
 struct Local {
-    stream: Arc<Stream>,
     renditions: RefCell<SmallVec<[Rc<Rendition>; 2]>>,
     receivers: RefCell<SmallVec<[Rc<FrameQueue>; 2]>>,
 }
@@ -280,11 +279,7 @@ impl Shard {
             .borrow_mut()
             .entry(stream.id)
             .or_insert_with(|| {
-                Rc::new(Local {
-                    stream: stream.clone(),
-                    renditions: RefCell::default(),
-                    receivers: RefCell::default(),
-                })
+                Rc::new(Local { renditions: RefCell::default(), receivers: RefCell::default() })
             })
             .clone()
     }

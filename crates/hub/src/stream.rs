@@ -87,7 +87,7 @@ impl Headers {
             return false;
         }
         self.generation = self.generation.saturating_add(1);
-        if kind == Kind::Data {
+        if kind == Kind::Data && frame.track == 0 {
             self.metadata = Some(Arc::new(frame.clone()));
             return true;
         }
@@ -102,7 +102,7 @@ impl Headers {
     /// Whether this very configuration is known already.
     fn holds(&self, frame: &Frame) -> bool {
         let same = |f: &&Arc<Frame>| f.codec == frame.codec && f.payload == frame.payload;
-        if frame.kind() == Kind::Data {
+        if frame.kind() == Kind::Data && frame.track == 0 {
             return self.metadata.as_ref().is_some_and(|f| same(&f));
         }
         self.configs.iter().any(|f| f.track == frame.track && same(&f))
@@ -503,12 +503,9 @@ impl Inner {
         if frame.kind() == Kind::Data {
             return;
         }
-        let known = self
-            .tracks
-            .iter_mut()
-            .find(|t| t.track == frame.track && t.codec.kind() == frame.kind());
-        let track = match known {
-            Some(t) => t,
+        let same = |t: &TrackState| t.track == frame.track && t.codec.kind() == frame.kind();
+        let at = match self.tracks.iter().position(same) {
+            Some(at) => at,
             None if self.tracks.len() < MAX_TRACKS => {
                 self.tracks.push(TrackState {
                     codec: frame.codec,
@@ -518,13 +515,11 @@ impl Inner {
                     first: Bytes::new(),
                     frames: 0,
                 });
-                match self.tracks.last_mut() {
-                    Some(t) => t,
-                    None => return,
-                }
+                self.tracks.len().saturating_sub(1)
             }
             None => return,
         };
+        let Some(track) = self.tracks.get_mut(at) else { return };
         if track.codec != frame.codec {
             track.config = None;
             track.first = Bytes::new();
