@@ -70,8 +70,8 @@ mod tests;
 
 use media::Codec;
 
-pub use demux::Demuxer;
-pub use file::{FileHeader, ReadError, Reader, Tag, write_tag};
+pub use demux::{Demuxer, SET_DATA_FRAME};
+pub use file::{FileHeader, ReadError, Reader, Tag, tag_len, write_tag};
 pub use mux::{BodyHeader, body_header};
 
 /// The three kinds of FLV tag; also the RTMP message type ids (AMF0 data for script).

@@ -106,7 +106,9 @@ proptest! {
     ) {
         let mut file = FileHeader { has_audio: true, has_video: true }.encode().to_vec();
         for frame in &frames {
+            let len = file.len() + tag_len(frame).unwrap();
             prop_assert!(write_tag(frame, &mut file));
+            prop_assert_eq!(file.len(), len);
         }
         let mut reader = Reader::new();
         let mut demuxer = Demuxer::new();
@@ -165,7 +167,9 @@ proptest! {
             payload: Bytes::new(),
         };
         let mut out = Vec::new();
-        prop_assert_eq!(write_tag(&frame, &mut out), !out.is_empty());
+        let written = write_tag(&frame, &mut out).then_some(out.len());
+        prop_assert_eq!(written, tag_len(&frame));
+        prop_assert_eq!(written.is_none(), out.is_empty());
     }
 
     #[test]
