@@ -45,9 +45,11 @@
 //! A tag that another container gave and that means nothing in FLV is ignored; the codec's usual
 //! form is written then (legacy for H.264, AAC and MP3, enhanced for HEVC, AV1, VP9, Opus, FLAC).
 //!
-//! Three spellings are not given back byte for byte, though they mean the same: `CodedFrames`
+//! Some spellings are not given back byte for byte, though they mean the same: `CodedFrames`
 //! with composition time zero becomes `CodedFramesX` (as OBS and FFmpeg write it), `ModEx` is
-//! resolved into the times, and multitrack packets come back one track each, track 0 plain.
+//! resolved into the times, multitrack packets come back one track each (track 0 plain), an
+//! enhanced frame type is written as the flags imply it, and a legacy end of sequence without
+//! its composition time gets one.
 //!
 //! # Signals beside the media
 //!
@@ -70,8 +72,8 @@ mod tests;
 
 use media::Codec;
 
-pub use demux::Demuxer;
-pub use file::{FileHeader, ReadError, Reader, Tag, write_tag};
+pub use demux::{Demuxer, SET_DATA_FRAME};
+pub use file::{FileHeader, ReadError, Reader, Tag, tag_len, write_tag};
 pub use mux::{BodyHeader, body_header};
 
 /// The three kinds of FLV tag; also the RTMP message type ids (AMF0 data for script).

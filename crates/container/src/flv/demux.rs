@@ -11,8 +11,10 @@ use super::coding::{
 use super::ex::{Cursor, Part, Parts, body_of};
 use super::{AUDIO_BODY, Error, MAX_TRACKS, TagKind, VIDEO_BODY, annexb};
 
-/// AMF0 string `@setDataFrame`, with marker and length: what publishers put before metadata.
-const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
+/// AMF0 string `@setDataFrame`, with marker and length: what RTMP publishers put before metadata.
+///
+/// [`Demuxer`] strips it; a client that publishes writes it before the payload.
+pub const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 /// AMF0 string `onMetaData`.
 const ON_META_DATA: &[u8] = b"\x02\x00\x0aonMetaData";
 

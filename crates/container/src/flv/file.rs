@@ -222,6 +222,13 @@ impl Reader {
     }
 }
 
+/// Bytes of the whole tag that [`write_tag`] would append, for framings that say the length
+/// first (HTTP chunks, WebSocket); `None` where it would write nothing.
+pub fn tag_len(frame: &Frame) -> Option<usize> {
+    let body = body_header(frame)?.len().saturating_add(frame.payload.len());
+    (body <= MAX_BODY).then(|| body.saturating_add(TAG_HEADER).saturating_add(PREVIOUS_TAG_SIZE))
+}
+
 /// Appends one whole tag: header, body, PreviousTagSize. Copies the payload once.
 ///
 /// The timestamp is `dts` in milliseconds, of which 31 bits are written: a stream older than
