@@ -23,7 +23,7 @@ use crate::card::{CHROMA_COLUMNS, COLUMNS, HEIGHT, Picture, RATE, ROWS, WIDTH};
 /// colour is met exactly; from 26 on neither luma nor chroma could be.
 const QP: usize = 20;
 /// LevelScale4x4(QP % 6, 0, 0) << (QP / 6): flat scaling lists times normAdjust (8.5.9).
-const SCALE: i32 = 16 * [10, 11, 13, 14, 16, 18][QP % 6] << (QP / 6);
+const SCALE: i32 = (16 * [10, 11, 13, 14, 16, 18][QP % 6]) << (QP / 6);
 /// level_idc 30: 1620 macroblocks a picture and 40500 a second; this is 920 and 23000.
 const LEVEL: u8 = 30;
 const LOG2_MAX_FRAME_NUM: u32 = 8;
@@ -335,4 +335,4 @@ fn hadamard2([a, b, c, d]: [i32; 4]) -> [i32; 4] {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

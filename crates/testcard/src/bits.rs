@@ -65,6 +65,83 @@ impl BitWriter {
     }
 }
 
+/// Reads back what [`BitWriter`] wrote, for the decoders in the tests.
+#[cfg(test)]
+pub(crate) struct BitReader<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+#[cfg(test)]
+impl<'a> BitReader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, position: 0 }
+    }
+
+    pub(crate) fn get(&mut self, width: usize) -> u32 {
+        (0..width).fold(0, |value, _| {
+            let byte = self.bytes[self.position / 8];
+            let bit = byte >> (7 - self.position % 8) & 1;
+            self.position += 1;
+            value << 1 | u32::from(bit)
+        })
+    }
+
+    pub(crate) fn flag(&mut self) -> bool {
+        self.get(1) == 1
+    }
+
+    pub(crate) fn ue(&mut self) -> u32 {
+        let zeros = (0..).take_while(|_| !self.flag()).count();
+        (1 << zeros) - 1 + self.get(zeros)
+    }
+
+    pub(crate) fn se(&mut self) -> i32 {
+        let code = self.ue() as i32;
+        if code % 2 == 1 { (code + 1) / 2 } else { -code / 2 }
+    }
+
+    /// The place in `codes`, each behind a leading one bit, of the code that comes next.
+    pub(crate) fn code(&mut self, codes: impl IntoIterator<Item = u32> + Clone) -> usize {
+        let mut marked = 1;
+        loop {
+            marked = marked << 1 | self.get(1);
+            if let Some(place) = codes.clone().into_iter().position(|code| code == marked) {
+                return place;
+            }
+            assert!(marked < 1 << 17, "no such code");
+        }
+    }
+
+    pub(crate) fn bits_left(&self) -> usize {
+        self.bytes.len() * 8 - self.position
+    }
+
+    /// Whether nothing is left but the one bit and the zero bits that end a NAL unit's payload.
+    pub(crate) fn at_rbsp_end(&self) -> bool {
+        let mut rest = Self { ..*self };
+        rest.bits_left() <= 8 && rest.flag() && rest.get(rest.bits_left()) == 0
+    }
+}
+
+/// Whether no code is the beginning of another, and whether they leave no gap.
+#[cfg(test)]
+pub(crate) fn check_prefix_code(codes: impl IntoIterator<Item = u32>) -> (bool, bool) {
+    let mut spans: Vec<(u64, u64)> = codes
+        .into_iter()
+        .map(|marked| {
+            let width = 31 - marked.leading_zeros();
+            let size = 1 << (32 - width);
+            let start = (u64::from(marked) - (1 << width)) * size;
+            (start, start + size)
+        })
+        .collect();
+    spans.sort_unstable();
+    let free = spans.windows(2).all(|pair| pair[0].1 <= pair[1].0);
+    let covered: u64 = spans.iter().map(|(start, end)| end - start).sum();
+    (free, covered == 1 << 32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -53,7 +53,7 @@ const BARS: [Colour; 8] = [
 ];
 
 /// Upper left corner of the square that flashes, and its side, in cells.
-pub(crate) const FLASH: (usize, usize, usize) = (136, 68, 20);
+pub(crate) const FLASH: (usize, usize, usize) = (136, 72, 16);
 /// Upper left corner of the box at rest, and its side, in cells.
 const BOX: (usize, usize, usize) = (12, 50, 12);
 /// How far the box goes, in cells: one cell a frame, there and back in ten seconds.
@@ -158,7 +158,7 @@ fn digit(number: usize) -> u8 {
 /// frame leads to its first.
 fn box_offset(frame: usize, total: usize) -> usize {
     let fewest = total.div_ceil(2 * BOX_REACH).max(1);
-    let trips = (fewest..=total).find(|trips| total % trips == 0).unwrap_or(1);
+    let trips = (fewest..=total).find(|trips| total.is_multiple_of(*trips)).unwrap_or(1);
     let period = total / trips;
     let phase = frame % period;
     phase.min(period - phase)

@@ -6,7 +6,7 @@ use super::codes::{
 use crate::bits::BitWriter;
 
 /// The largest magnitude that [`encode`] can write, whatever comes before it: 12 bits of suffix
-/// behind 15 zeros. A level of this encoder is at most 547.
+/// behind 15 zeros. Levels of this encoder stay below 600.
 const LARGEST: i32 = 2063;
 
 /// Writes the DC levels of a macroblock in scanning order: 16 of luma, or 4 of one chroma plane.
