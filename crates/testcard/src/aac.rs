@@ -97,8 +97,8 @@ impl Transform {
 
     /// The lines of a window of samples, where `None` is silence.
     ///
-    /// Straight from the definition, 2 * sum(z[n] * cos(2pi / N * (n + n0) * (k + 1/2))) with
-    /// n0 = (N / 2 + 1) / 2: only the few windows with a beep in them come here, and only the
+    /// Straight from the definition, `2 * sum(z[n] * cos(2pi / N * (n + n0) * (k + 1/2)))` with
+    /// `n0 = (N / 2 + 1) / 2`: only the few windows with a beep in them come here, and only the
     /// samples that are not silent are summed.
     fn lines(&self, sample: impl Fn(usize) -> Option<f64>) -> [f64; LINES] {
         let mut lines = [0.0; LINES];
