@@ -7,6 +7,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number: bytes and times are
 //! arguments. Nothing here knows a protocol or a container.
 
+pub mod aac;
 pub mod bits;
 pub mod codec;
 pub mod error;
