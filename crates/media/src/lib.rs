@@ -13,6 +13,7 @@ pub mod codec;
 pub mod error;
 pub mod frame;
 pub mod h264;
+pub mod h265;
 pub mod info;
 pub mod nal;
 pub mod time;
