@@ -8,6 +8,7 @@
 //! arguments. Nothing here knows a protocol or a container.
 
 pub mod aac;
+pub mod av1;
 pub mod bits;
 pub mod codec;
 pub mod error;
@@ -18,6 +19,8 @@ pub mod info;
 pub mod nal;
 pub mod time;
 pub mod timeline;
+pub mod vp8;
+pub mod vp9;
 
 pub use codec::{Codec, Kind};
 pub use error::ReadError;
