@@ -29,5 +29,6 @@ pub mod vp9;
 pub use codec::{Codec, Kind};
 pub use error::ReadError;
 pub use frame::{Flags, Frame};
+pub use info::CodecInfo;
 pub use time::Timestamp;
 pub use timeline::{ClockUnwrap, Timeline};
