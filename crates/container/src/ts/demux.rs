@@ -369,7 +369,8 @@ impl Demuxer {
                     for mut track in old {
                         track.finish(&mut self.held, out);
                         // The PID lives on under another coding: its counter does too.
-                        let heir = self.tracks.iter_mut().find(|t| t.stream.pid == track.stream.pid);
+                        let heir =
+                            self.tracks.iter_mut().find(|t| t.stream.pid == track.stream.pid);
                         if let Some(heir) = heir {
                             heir.counter = track.counter;
                         }
@@ -428,8 +429,7 @@ impl Sections {
             return;
         }
         self.buffer.extend_from_slice(bytes);
-        loop {
-            let Some(&[table, high, low, ..]) = self.buffer.get(..) else { break };
+        while let Some(&[table, high, low]) = self.buffer.first_chunk::<3>() {
             // 0xff in a table id's place is stuffing to the end of the packet.
             if table == 0xff {
                 self.open = false;
@@ -561,11 +561,8 @@ fn decode_header(pes: &[u8]) -> Option<(usize, Option<u64>, Option<u64>)> {
     let length = usize::from(length);
     let fields = rest.get(..length)?;
     let pts = if flags & 0x80 != 0 { Some(decode_time(fields.first_chunk()?)) } else { None };
-    let dts = if flags & 0xc0 == 0xc0 {
-        Some(decode_time(fields.get(5..)?.first_chunk()?))
-    } else {
-        pts
-    };
+    let dts =
+        if flags & 0xc0 == 0xc0 { Some(decode_time(fields.get(5..)?.first_chunk()?)) } else { pts };
     Some((length.saturating_add(9), pts, dts))
 }
 

@@ -262,7 +262,8 @@ impl Muxer {
             Some(last) => listing.version = last.version.wrapping_add(1) & 0x1f,
             None => {}
         }
-        write_tables(out, &mut self.pat_cc, &mut self.pmt_cc, &listing);
+        psi::write_pat(out, &mut self.pat_cc);
+        write_pmt(out, &mut self.pmt_cc, &listing);
         self.listing = Some(listing);
         self.fresh = true;
     }
@@ -285,10 +286,11 @@ impl Muxer {
         self.listing.unwrap_or_default()
     }
 
-    /// Corrects the PAT and PMT that stand at the start of `packets`, which were written when
-    /// `listing` was in force and declared tracks by guess, now that it is known which came.
+    /// Corrects the PMTs in `packets` that were written while `listing` was in force and declared
+    /// tracks by guess, now that it is known which came.
     ///
-    /// Does nothing when the tracks changed otherwise, or when no tables stand there.
+    /// `packets` begin on a packet border, as [`push`](Self::push) and [`psi`](Self::psi) wrote
+    /// them. Does nothing when there was no guess or the tracks changed otherwise.
     pub fn relist(&self, listing: Listing, packets: &mut [u8]) {
         let mut now = self.wanted();
         let kept = |was: Option<Listed>, is: Option<Listed>| match was {
@@ -300,17 +302,16 @@ impl Muxer {
             return;
         }
         now.version = listing.version;
-        let Some(head) = packets.get_mut(..2 * PACKET) else { return };
-        let (Some(&[_, 0x40, 0, pat]), Some(&[_, 0x50, 1, pmt])) =
-            (head.first_chunk::<4>(), head.get(PACKET..).and_then(|p| p.first_chunk::<4>()))
-        else {
-            return;
-        };
-        let (mut pat, mut pmt) = (pat & 0x0f, pmt & 0x0f);
-        let mut tables = Vec::with_capacity(2 * PACKET);
-        write_tables(&mut tables, &mut pat, &mut pmt, &now);
-        if tables.len() == head.len() {
-            head.copy_from_slice(&tables);
+        let mut fresh = Vec::with_capacity(PACKET);
+        for packet in packets.chunks_exact_mut(PACKET) {
+            let Some(&[_, 0x50, 0x01, mut cc, .., version]) = packet.first_chunk::<11>() else {
+                continue;
+            };
+            if version >> 1 & 0x1f == now.version {
+                fresh.clear();
+                write_pmt(&mut fresh, &mut cc, &now);
+                packet.copy_from_slice(&fresh);
+            }
         }
     }
 
@@ -345,9 +346,8 @@ impl Muxer {
     fn tables_before(&mut self, key: bool, dts: i64, out: &mut Vec<u8>) {
         self.age_guesses(dts);
         let wanted = self.wanted();
-        let stale = self
-            .listing
-            .is_none_or(|last| Listing { version: last.version, ..wanted } != last);
+        let stale =
+            self.listing.is_none_or(|last| Listing { version: last.version, ..wanted } != last);
         let lapsed = self.video.carried.is_none()
             && dts.saturating_sub(self.last_psi).saturating_abs() >= PSI_INTERVAL;
         if stale || ((key || lapsed) && !self.fresh) {
@@ -367,7 +367,8 @@ impl Muxer {
         let pid = self.listing.map_or(0x1fff, |listing| listing.pcr_pid);
         let next = self.cc.get(slot(pid)).copied().unwrap_or(0);
         let gap = self.last_pcr.map(|last| ticks.saturating_sub(last));
-        let discontinuity = gap.is_some_and(|gap| gap < -CLOCK_STEP_BACK || gap > PCR_FILL_MAX);
+        let discontinuity =
+            gap.is_some_and(|gap| !(-CLOCK_STEP_BACK..=PCR_FILL_MAX).contains(&gap));
         let Some(mut last) = self.last_pcr.filter(|_| !discontinuity) else {
             self.last_pcr = Some(ticks);
             let pcr = Pcr { ticks, discontinuity };
@@ -485,8 +486,7 @@ const fn slot(pid: u16) -> usize {
     (pid & 0x07) as usize
 }
 
-fn write_tables(out: &mut Vec<u8>, pat_cc: &mut u8, pmt_cc: &mut u8, listing: &Listing) {
-    psi::write_pat(out, pat_cc);
+fn write_pmt(out: &mut Vec<u8>, cc: &mut u8, listing: &Listing) {
     let tracks = [listing.video, listing.audio].into_iter().flatten().map(|track| track.declared);
-    psi::write_pmt(out, pmt_cc, listing.version, listing.pcr_pid, tracks);
+    psi::write_pmt(out, cc, listing.version, listing.pcr_pid, tracks);
 }

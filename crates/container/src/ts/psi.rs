@@ -3,9 +3,7 @@
 use media::Codec;
 use smallvec::SmallVec;
 
-use super::{
-    PACKET, PID_AAC, PID_AC3, PID_EAC3, PID_MP3, PID_OPUS, PID_PMT, PID_VIDEO, SYNC,
-};
+use super::{PACKET, PID_AAC, PID_AC3, PID_EAC3, PID_MP3, PID_OPUS, PID_PMT, PID_VIDEO, SYNC};
 
 const TABLE_PAT: u8 = 0x00;
 const TABLE_PMT: u8 = 0x02;
