@@ -7,10 +7,20 @@
 //! Nothing here does I/O, reads a clock or draws a random number: bytes and times are
 //! arguments. Nothing here knows a protocol or a container.
 
+pub mod aac;
+pub mod bits;
 pub mod codec;
+pub mod error;
 pub mod frame;
+pub mod h264;
+pub mod h265;
+pub mod info;
+pub mod nal;
 pub mod time;
+pub mod timeline;
 
 pub use codec::{Codec, Kind};
+pub use error::ReadError;
 pub use frame::{Flags, Frame};
 pub use time::Timestamp;
+pub use timeline::{ClockUnwrap, Timeline};
