@@ -206,7 +206,8 @@ impl Directive {
         Self { repeated: true, ..self }
     }
 
-    /// Turning it on turns on its planned feature. A Bool called `enabled` needs no mark.
+    /// Turning it on turns on its planned feature. A Bool called `enabled` that is off by
+    /// default needs no mark.
     pub const fn switch(self) -> Self {
         Self { switch: true, ..self }
     }
@@ -244,6 +245,6 @@ impl Directive {
 
     /// Whether turning it on asks for a feature (see [`Directive::switch`]).
     pub fn is_switch(&self) -> bool {
-        self.switch || (self.kind == Kind::Bool && self.name() == "enabled")
+        self.switch || (self.kind == Kind::Bool && self.name() == "enabled" && !self.default_on())
     }
 }
