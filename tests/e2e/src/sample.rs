@@ -1,0 +1,128 @@
+//! The media that the tests publish, made once from nothing and kept.
+//!
+//! Each second opens with a white flash of one frame and a beep of 40 ms together, so that
+//! [`sync`](crate::sync) can be measured after any road; a moving test picture stands in a corner.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::program::{Program, command, run};
+use crate::{Context, Result, Server};
+
+/// Raise it when the way the samples are made changes, so that old ones are not used.
+const GENERATION: u32 = 1;
+
+/// One clip of 20 s, with a key frame each second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sample {
+    /// H.264 High without B-frames, AAC-LC 44.1 kHz stereo.
+    H264Aac,
+    /// The same with two B-frames between references.
+    BFrames,
+    /// AAC-LC alone.
+    Aac,
+    /// H.264 and MP3.
+    H264Mp3,
+    /// MP3 alone.
+    Mp3,
+    /// HEVC and AAC, as Enhanced RTMP carries them.
+    HevcAac,
+    /// AV1 and AAC, as Enhanced RTMP carries them.
+    Av1Aac,
+}
+
+impl Sample {
+    /// What ffprobe calls its video, if it has any.
+    pub fn video(self) -> Option<&'static str> {
+        match self {
+            Self::H264Aac | Self::BFrames | Self::H264Mp3 => Some("h264"),
+            Self::HevcAac => Some("hevc"),
+            Self::Av1Aac => Some("av1"),
+            Self::Aac | Self::Mp3 => None,
+        }
+    }
+
+    /// What ffprobe calls its audio.
+    pub fn audio(self) -> &'static str {
+        if matches!(self, Self::H264Mp3 | Self::Mp3) { "mp3" } else { "aac" }
+    }
+
+    /// Whether only an ffmpeg that speaks Enhanced RTMP can publish and read it.
+    pub fn enhanced(self) -> bool {
+        matches!(self, Self::HevcAac | Self::Av1Aac)
+    }
+
+    /// The program that publishes it.
+    pub fn ffmpeg(self) -> String {
+        let newer = std::env::var("MILLRACE_NEWER_FFMPEG").ok().filter(|_| self.enhanced());
+        newer.unwrap_or_else(|| "ffmpeg".into())
+    }
+
+    /// Its file, made if it is not there yet.
+    pub fn file(self) -> Result<PathBuf> {
+        let dir = crate::folder()?.join("media");
+        std::fs::create_dir_all(&dir)?;
+        // Matroska holds every codec, and old and new ffmpegs read it alike.
+        let file = dir.join(format!("{self:?}-{GENERATION}.mkv").to_ascii_lowercase());
+        // Tests run in several processes: one makes it, the others wait.
+        let lock = File::create(dir.join(format!("{self:?}.lock")))?;
+        lock.lock()?;
+        if !file.exists() {
+            let part = file.with_extension("part.mkv");
+            let made =
+                run(self.recipe(&part), &dir, &format!("{self:?}"), Duration::from_secs(180));
+            made?.well().with_context(|| format!("making {self:?}"))?;
+            std::fs::rename(&part, &file)?;
+        }
+        Ok(file)
+    }
+
+    fn recipe(self, to: &Path) -> Command {
+        let pictures = "color=black:s=320x180:r=25,\
+             drawbox=color=white:t=fill:enable=lt(mod(t\\,1)\\,0.039)[flash];\
+             testsrc2=s=160x90:r=25[moving];[flash][moving]overlay=8:8[v]";
+        let sound = "aevalsrc=0.8*sin(2*PI*880*t)*lt(mod(t\\,1)\\,0.04):s=44100:c=stereo[a]";
+        let mut ffmpeg = command(&self.ffmpeg(), ["-v", "error", "-y", "-filter_complex"]);
+        let gop = ["-g", "25", "-keyint_min", "25", "-pix_fmt", "yuv420p", "-b:v", "300k"];
+        match self.video() {
+            Some(_) => ffmpeg
+                .args([&format!("{pictures};{sound}"), "-map", "[v]", "-map", "[a]"])
+                .args(gop),
+            None => ffmpeg.args([sound, "-map", "[a]"]),
+        };
+        match self {
+            Self::H264Aac | Self::H264Mp3 => ffmpeg.args(["-c:v", "libx264", "-bf", "0"]),
+            Self::BFrames => ffmpeg.args(["-c:v", "libx264", "-bf", "2", "-b_strategy", "0"]),
+            Self::HevcAac => ffmpeg.args(["-c:v", "libx265", "-x265-params", "log-level=error"]),
+            Self::Av1Aac => ffmpeg.args(["-c:v", "libsvtav1", "-svtav1-params", "lp=2"]),
+            Self::Aac | Self::Mp3 => &mut ffmpeg,
+        };
+        match self {
+            Self::H264Aac | Self::H264Mp3 | Self::BFrames => {
+                ffmpeg.args(["-profile:v", "high", "-preset", "veryfast", "-sc_threshold", "0"]);
+            }
+            Self::HevcAac => _ = ffmpeg.args(["-preset", "ultrafast"]),
+            Self::Av1Aac => _ = ffmpeg.args(["-preset", "12"]),
+            Self::Aac | Self::Mp3 => {}
+        }
+        let audio = if self.audio() == "mp3" { "libmp3lame" } else { "aac" };
+        ffmpeg.args(["-c:a", audio, "-b:a", "64k", "-t", "20", "-f", "matroska"]).arg(to);
+        ffmpeg
+    }
+
+    /// Publishes it in a loop, at the speed of life, until the program is dropped.
+    pub fn publish(self, server: &Server, url: &str) -> Result<Program> {
+        self.publish_with(server, url, &[])
+    }
+
+    /// The same with options of ffmpeg's for the output.
+    pub fn publish_with(self, server: &Server, url: &str, options: &[&str]) -> Result<Program> {
+        let mut ffmpeg =
+            command(&self.ffmpeg(), ["-v", "error", "-re", "-stream_loop", "-1", "-i"]);
+        ffmpeg.arg(self.file()?).args(["-c", "copy"]).args(options).args(["-f", "flv", url]);
+        let name = format!("publish-{}", crate::record::serial());
+        Program::start(ffmpeg, &server.dir, &name)
+    }
+}

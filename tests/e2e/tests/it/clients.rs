@@ -1,0 +1,66 @@
+//! Programs that are not ffmpeg.
+
+use e2e::program::{command, run};
+use e2e::{Program, Result, Sample, Start, Wire, ensure, let_run, need, probe};
+use rustix::process::Signal;
+
+#[test]
+fn rtmpdump_plays() -> Result<()> {
+    need!("ffmpeg", "ffprobe", "rtmpdump");
+    let server = Start::bare("clients-rtmpdump").ready()?;
+    let _publisher = Sample::H264Aac.publish(&server, &server.rtmp("live/livestream"))?;
+    server.wait_stream("livestream")?;
+    let file = server.dir.join("dump.flv");
+    let url = server.rtmp("live/livestream");
+    let mut dump = command("rtmpdump", ["--live", "--stop", "5", "-r", &url, "-o"]);
+    dump.arg(&file);
+    // It ends with 2, "incomplete", when it stops by itself in a live stream.
+    run(dump, &server.dir, "rtmpdump", e2e::PATIENCE)?;
+    let probe = probe::probe(&file.display().to_string(), Sample::H264Aac, &server.dir)?;
+    probe.holds(Some("h264"), Some("aac"))?;
+    ensure!(probe.seconds() >= 3.0, "only {:.1} s came", probe.seconds());
+    Ok(())
+}
+
+#[test]
+fn gstreamer_plays() -> Result<()> {
+    need!("ffmpeg", "ffprobe", "gst-launch-1.0");
+    let server = Start::bare("clients-gst-play").ready()?;
+    let _publisher = Sample::H264Aac.publish(&server, &server.rtmp("live/livestream"))?;
+    server.wait_stream("livestream")?;
+    let file = server.dir.join("gst.flv");
+    let location = format!("location={}", server.rtmp("live/livestream"));
+    let sink = format!("location={}", file.display());
+    let gst = command("gst-launch-1.0", ["-e", "rtmp2src", &location, "!", "filesink", &sink]);
+    let gst = Program::start(gst, &server.dir, "gst-play")?;
+    let_run(6.0);
+    gst.signal(Signal::INT)?;
+    gst.finish(e2e::PATIENCE)?;
+    let probe = probe::probe(&file.display().to_string(), Sample::H264Aac, &server.dir)?;
+    probe.holds(Some("h264"), Some("aac"))?;
+    ensure!(probe.seconds() >= 3.0, "only {:.1} s came", probe.seconds());
+    Ok(())
+}
+
+#[test]
+fn gstreamer_publishes() -> Result<()> {
+    need!("ffmpeg", "ffprobe", "gst-launch-1.0");
+    let server = Start::bare("clients-gst-publish").ready()?;
+    let pipeline = format!(
+        "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=25/1 ! \
+         x264enc tune=zerolatency key-int-max=25 bitrate=300 ! h264parse ! \
+         flvmux name=mux streamable=true ! rtmp2sink location={} \
+         audiotestsrc is-live=true ! audio/x-raw,rate=44100 ! voaacenc ! aacparse ! mux.",
+        server.rtmp("live/livestream")
+    );
+    let gst = command("gst-launch-1.0", pipeline.split_whitespace());
+    let mut gst = Program::start(gst, &server.dir, "gst-publish")?;
+    server.wait_stream("livestream")?;
+    for wire in [Wire::Flv, Wire::Hls] {
+        let file = wire.record(&server, "live/livestream", Sample::H264Aac, 4)?;
+        let probe = probe::probe(&file.display().to_string(), Sample::H264Aac, &server.dir)?;
+        probe.holds(Some("h264"), Some("aac"))?;
+    }
+    ensure!(gst.ended()?.is_none(), "the publisher was disconnected: {}", gst.output());
+    Ok(())
+}

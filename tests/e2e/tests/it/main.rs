@@ -1,0 +1,13 @@
+//! Black-box tests of the server, one binary of them.
+//!
+//! The name of each test is what must be true. Every test has a server of its own.
+
+mod api;
+mod browser;
+mod checkers;
+mod clients;
+mod hls;
+mod matrix;
+mod process;
+mod publishers;
+mod timestamps;
