@@ -228,6 +228,16 @@ fn a_new_publisher_goes_on_where_the_old_one_stopped() {
 }
 
 #[test]
+fn a_new_publisher_of_badly_interleaved_tracks_freezes_none() {
+    let mut b = Bench::new(Policy::Full);
+    b.play(10_000, 0, 800);
+    b.timeline.republish();
+    let first = b.put(V, 0).0;
+    assert_eq!(first, 10_780);
+    assert_eq!([b.put(A, 0).0, b.put(A, 20).0], [first, first + 20]);
+}
+
+#[test]
 fn a_track_that_begins_late_keeps_the_relation_of_the_encoder() {
     let mut b = Bench::new(Policy::Full);
     b.put(V, 5_000);
