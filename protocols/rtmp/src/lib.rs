@@ -7,4 +7,5 @@
 //! Specification: "Adobe's Real Time Messaging Protocol", 1.0 (December 2012); Enhanced RTMP v2
 //! changes only what is inside of the audio and video messages, which pass untouched here.
 
+pub mod session;
 pub mod wire;
