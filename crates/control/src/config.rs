@@ -12,6 +12,7 @@ mod builtin;
 mod check;
 mod diagnostic;
 pub mod directives;
+mod full_sample;
 mod grammar;
 mod include;
 mod legacy;
@@ -28,7 +29,8 @@ use std::sync::Arc;
 use gate::conf::{Config, Node, Table};
 
 pub use builtin::{BUILTIN, BUILTIN_NAME};
-pub use diagnostic::{Diagnostic, Place, Severity};
+pub use diagnostic::{CONFIG_INVALID, Diagnostic, MISSING_INCLUDE, Place, Severity, exit_status};
+pub use full_sample::full_sample;
 pub use grammar::{MAX_DEPTH, Mistake, SyntaxError, parse};
 pub use reference::{Language, reference};
 
@@ -116,7 +118,7 @@ pub fn load(request: Request, loader: &dyn FileLoader) -> Result<Loaded, Vec<Dia
     };
     if report.has_errors() {
         // A text that cannot be read is no basis for judging names.
-        return Err(report.list);
+        return Err(report.finish().1);
     }
     legacy::rewrite(&mut nodes, &mut report);
     check::check_all(&table, &mut nodes, &env, &mut report);
@@ -126,9 +128,9 @@ pub fn load(request: Request, loader: &dyn FileLoader) -> Result<Loaded, Vec<Dia
     startup::check(&draft, &facts, &mut report);
     startup::announce(&draft, &mut report);
     if report.has_errors() {
-        return Err(report.list);
+        return Err(report.finish().1);
     }
-    let Report { sources, list } = report;
+    let (sources, list) = report.finish();
     let config = Config::new(table, draft.nodes().to_vec(), env, sources.names());
     Ok((Arc::new(config), list))
 }

@@ -68,7 +68,8 @@ impl<'a> Check<'a> {
 
     fn root(&mut self, facts: &Facts) {
         let root = self.config.root();
-        if root.list("listen").is_empty() {
+        let misread = root.nodes().iter().any(|n| n.name == "listen" && n.children.is_some());
+        if root.list("listen").is_empty() && !misread {
             self.refuse(&root, "listen", "nothing says where to listen for RTMP");
             self.report.help("write `listen 1935;`");
         }
@@ -106,7 +107,11 @@ impl<'a> Check<'a> {
         let message = format!(
             "max_connections {connections} needs more than {limit} open files, which is the limit"
         );
-        self.refuse(root, "max_connections", message);
+        // Nobody asked for the default: a server that was told nothing starts with less.
+        let written = root.is_set("max_connections");
+        let severity = if written { Severity::Error } else { Severity::Warning };
+        let place = self.place(root, "max_connections");
+        self.report.say(severity, place, message);
         let needed = connections.saturating_add(RESERVED_DESCRIPTORS).saturating_add(1);
         let possible = limit.saturating_sub(RESERVED_DESCRIPTORS).saturating_sub(1);
         self.report.help(match possible {

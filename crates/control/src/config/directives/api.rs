@@ -48,7 +48,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         .since("4")
         .reload(Live)
         .docs("Certificate chain, PEM. Read anew on reload.", "PEM 格式证书链，重载时重新读取。"),
-    Directive::new("http_api.auth", Block).since("5").planned("API authentication").docs(
+    Directive::new("http_api.auth", Block).since("5").planned(AUTH).docs(
         "Ask for a name and a password (HTTP Basic) on paths under `/api/`.",
         "访问 `/api/` 下的路径时要求用户名与密码（HTTP Basic）。",
     ),
@@ -71,8 +71,10 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     ),
 ];
 
+const AUTH: &str = "API authentication (until then the API is open to everybody)";
+
 const fn auth(path: &'static str, kind: gate::conf::Kind) -> Directive {
-    Directive::new(path, kind).since("5").reload(Live).planned("API authentication")
+    Directive::new(path, kind).since("5").reload(Live).planned(AUTH)
 }
 
 const fn raw(path: &'static str) -> Directive {

@@ -16,13 +16,12 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "File with the process id. It stays locked while the server runs, so a second server with the same file refuses to start. A file beside it with the ending `.id` keeps the server's identity.",
         "存放进程号的文件。服务器运行期间保持加锁，使用同一文件的第二个服务器会拒绝启动。同名的 `.id` 文件保存服务器标识。",
     ),
-    Directive::new("workers", Int)
-        .range(1.0, 1024.0)
+    Directive::new("workers", Int).default("0").range(0.0, 1024.0)
         .since("millrace")
         .reload(AtStart)
         .docs(
-            "Number of worker threads that carry media. Without it: as many as the cores the process may use, CPU affinity and container quota considered.",
-            "承载媒体的工作线程数。不写时等于进程可用的核数，会考虑 CPU 亲和性与容器配额。",
+            "Number of worker threads that carry media; `0` for as many as the cores the process may use, CPU affinity and container quota considered.",
+            "承载媒体的工作线程数；`0` 表示等于进程可用的核数，会考虑 CPU 亲和性与容器配额。",
         ),
     Directive::new("max_connections", Int).default("1000").range(1.0, MANY).reload(Live).docs(
         "Most client connections at a time, all protocols together. One more is accepted and closed at once. The server refuses to start when the limit of open files is too low for it.",
