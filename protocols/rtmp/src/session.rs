@@ -1,6 +1,6 @@
 //! Sessions: what both sides of a connection say and do, without the connection.
 //!
-//! [`Server`] and `Client` take bytes and the time, and give bytes
+//! [`Server`] and [`Client`] take bytes and the time, and give bytes
 //! (`poll_transmit`), events (`poll_event`) and the time at which they want to be called again
 //! (`poll_timeout`). They decide nothing that needs knowledge of streams: whether someone may
 //! connect, publish or play is asked by an event and answered by a call.
@@ -9,6 +9,7 @@
 //! and players in the field were built against.
 
 mod acks;
+pub mod client;
 pub mod server;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use container::amf;
 
 use crate::wire::{chunk, handshake, message, url};
 
+pub use client::{Client, ClientConfig};
 pub use server::Server;
 
 /// What a session lets a peer take, in time and memory.
