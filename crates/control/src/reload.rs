@@ -116,8 +116,7 @@ impl Reloader {
         let (new, list) = loaded.map_err(|list| texts(&list, Severity::Error))?;
         let old = self.host.config();
         let changes = diff(&old, &new);
-        let mut report =
-            Report { warnings: texts(&list, Severity::Warning), ..Report::default() };
+        let mut report = Report { warnings: texts(&list, Severity::Warning), ..Report::default() };
         self.set(30, 0, "Success".into(), rid);
         let mut ready = Vec::new();
         for gate in &self.gates {

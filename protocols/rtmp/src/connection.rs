@@ -128,8 +128,12 @@ impl Connection {
                 Wake::Ended(close) => break close,
                 Wake::Other => self.mix(),
                 Wake::Read(Ok(Some(()))) => {}
-                Wake::Read(Ok(None)) => break Close { code: 1007, ..Close::done("the client closed the connection") },
-                Wake::Read(Err(e)) => break Close { code: 1007, ..Close::done(format!("the connection broke: {e}")) },
+                Wake::Read(Ok(None)) => {
+                    break Close { code: 1007, ..Close::done("the client closed the connection") };
+                }
+                Wake::Read(Err(e)) => {
+                    break Close { code: 1007, ..Close::done(format!("the connection broke: {e}")) };
+                }
                 Wake::Timer => {
                     let now = Instant::now();
                     self.rtmp.handle_timeout(now);
@@ -190,7 +194,10 @@ impl Connection {
             return Some(Close::peer(1011, format!("the publisher sent nothing for {ms} ms")));
         }
         let done = self.player.as_ref().and_then(|p| p.until).is_some_and(|at| at <= now);
-        done.then(|| Close { code: 2019, ..Close::done("the duration that the player asked for is over") })
+        done.then(|| Close {
+            code: 2019,
+            ..Close::done("the duration that the player asked for is over")
+        })
     }
 
     /// Does what the session asks for until it asks for nothing more.
@@ -245,7 +252,9 @@ impl Connection {
         Counters::add(&self.session.counters.send_bytes, bytes.len() as u64);
         match tokio::time::timeout(REPLY, self.socket.write_all(&bytes)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(e)) => Err(Close { code: 1007, ..Close::done(format!("the connection broke: {e}")) }),
+            Ok(Err(e)) => {
+                Err(Close { code: 1007, ..Close::done(format!("the connection broke: {e}")) })
+            }
             Err(_) => Err(Close::peer(1011, "the client does not read the replies")),
         }
     }
@@ -321,7 +330,13 @@ impl Connection {
                 let o = &self.options;
                 let ms = |d: Duration| d.as_millis();
                 let id = &self.session.id;
-                events::publishing(id, &stream, ms(o.merged_read), ms(o.first_packet), ms(o.normal));
+                events::publishing(
+                    id,
+                    &stream,
+                    ms(o.merged_read),
+                    ms(o.first_packet),
+                    ms(o.normal),
+                );
                 self.rtmp.accept_publish(Instant::now(), asked.msid);
                 self.publications.push(Publication {
                     msid: asked.msid,
@@ -363,7 +378,8 @@ impl Connection {
                     audio: true,
                     video: true,
                 };
-                let until = asked.duration_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
+                let until =
+                    asked.duration_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
                 self.join(asked.msid, form, Rc::new(Grant { intent }), grant, until).await
             }
             Err(refusal) => {
@@ -403,8 +419,7 @@ impl Connection {
         }
         let initial = self.rtmp.poll_transmit().unwrap_or_default();
         let socket = self.socket.clone();
-        let player =
-            Player::join(&self.shard, &self.session, grant, form.form(), socket, &initial);
+        let player = Player::join(&self.shard, &self.session, grant, form.form(), socket, &initial);
         self.player = Some(Box::new(Playing { msid, form, grant: again, player, until }));
         Ok(())
     }
@@ -531,8 +546,7 @@ impl Connection {
                     let identity = &self.host.identity;
                     let limits = container::amf::Limits::default();
                     let server = identity.software();
-                    let new =
-                        metadata::rewrite(&frame.payload, &limits, &server, identity.version);
+                    let new = metadata::rewrite(&frame.payload, &limits, &server, identity.version);
                     if let Some(new) = new {
                         events::metadata(&self.session.id, &new);
                         let auto = self.config.vhost(&p.publisher.stream().key.vhost);

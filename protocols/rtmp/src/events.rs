@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use media::info::CodecInfo;
 use media::Frame;
+use media::info::CodecInfo;
 
 use crate::metadata::Metadata;
 use crate::session::server::Connect;
@@ -46,7 +46,12 @@ pub(crate) fn publishing(session: &str, stream: &str, mr_ms: u128, first: u128, 
 }
 
 pub(crate) fn playing(session: &str, stream: &str, active: bool, publisher: &str) {
-    tracing::info!(session, publisher, "create consumer, active={}, stream={stream}", u8::from(active));
+    tracing::info!(
+        session,
+        publisher,
+        "create consumer, active={}, stream={stream}",
+        u8::from(active)
+    );
 }
 
 pub(crate) fn refused(session: &str, what: &str, stream: &str, reason: &str) {
