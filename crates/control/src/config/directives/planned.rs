@@ -203,7 +203,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     ),
     Directive::new("vhost.hds", FreeBlock).since("2").planned(HDS).docs(
         "Adobe HTTP Dynamic Streaming.",
-        "Adobe HDS。",
+        "Adobe HDS 流。",
     ),
     hds("vhost.hds.enabled", Bool).default("off").docs("Make HDS.", "启用。"),
     hds("vhost.hds.hds_fragment", FloatSeconds).default("10").docs("Length of a segment.", "切片时长。"),

@@ -355,3 +355,22 @@ proptest! {
         prop_assert_eq!(diff(&config, &again), []);
     }
 }
+
+#[test]
+fn a_slip_where_anything_may_stand_is_told_all_the_same() {
+    let (_, said) = good("listen 1;\nhttp_server { https { certt x; other y; } }\n");
+    assert_eq!(warnings(&said), ["nothing in http_server.https is called `certt`"]);
+    assert_eq!(said[0].help.as_deref(), Some("did you mean `cert`?"));
+}
+
+#[test]
+fn a_text_that_is_no_configuration_is_not_complained_about_for_ever() {
+    let list = bad(&"a\n".repeat(10_000));
+    assert_eq!(list.len(), MAX_MISTAKES);
+}
+
+#[test]
+fn a_snapshot_does_not_show_what_it_knows() {
+    let (config, _) = good("listen 1; http_api { auth { password secret; } }");
+    assert_eq!(format!("{config:?}"), "Config { files: [\"x.conf\"], .. }");
+}
