@@ -163,6 +163,10 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Reporting to Kafka, seen in early versions of SRS 3.",
         "SRS 3 早期版本中的 Kafka 上报。",
     ),
+    Directive::new("28181_stream_server", FreeBlock).since("5").ignored().docs(
+        "GB28181 receiver seen in early versions of SRS 5.",
+        "SRS 5 早期版本中的 GB28181 接收端。",
+    ),
     Directive::new("tencentcloud_cls", FreeBlock).since("5").ignored().docs(
         "Log service of a cloud vendor.",
         "云厂商日志服务。",

@@ -165,9 +165,9 @@ fn a_planned_feature_that_is_switched_on_is_told_once() {
     assert_eq!(
         warnings(&said),
         [
-            "`rtc_server.enabled` asks for WebRTC, which this release does not have",
-            "`vhost.cluster.mode` asks for clustering (edge and origin cluster), which this release does not have",
-            "`vhost.hls.hls_keys` asks for HLS encryption, which this release does not have",
+            "`rtc_server.enabled` is on, but this release does not have WebRTC",
+            "`vhost.cluster.mode` is on, but this release does not have clustering (edge and origin cluster)",
+            "`vhost.hls.hls_keys` is on, but this release does not have HLS encryption",
         ]
     );
 }
