@@ -36,9 +36,8 @@ pub(super) fn announce(config: &Config, report: &mut Report) {
         let Some((section, relative)) = check.switched_on(row) else { continue };
         told.push(feature);
         let place = check.place(&section, &relative);
-        let message = format!("`{}` is on, but this release does not have {feature}", row.path);
+        let message = format!("`{}`: this release does not have {feature}", row.path);
         check.report.say(Severity::Warning, place, message);
-        check.report.help("everything else works as it is written");
     }
     check.ignored("", config.nodes(), &mut Vec::new());
 }

@@ -165,9 +165,9 @@ fn a_planned_feature_that_is_switched_on_is_told_once() {
     assert_eq!(
         warnings(&said),
         [
-            "`rtc_server.enabled` is on, but this release does not have WebRTC",
-            "`vhost.cluster.mode` is on, but this release does not have clustering (edge and origin cluster)",
-            "`vhost.hls.hls_keys` is on, but this release does not have HLS encryption",
+            "`rtc_server.enabled`: this release does not have WebRTC",
+            "`vhost.cluster.mode`: this release does not have clustering (edge and origin cluster)",
+            "`vhost.hls.hls_keys`: this release does not have HLS encryption",
         ]
     );
 }
