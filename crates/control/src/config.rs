@@ -6,7 +6,7 @@
 //! the immutable snapshot of [`gate::conf`]; comparing two of them is done there.
 //!
 //! The only contact with the outside is [`FileLoader`]; the environment is an argument. The
-//! grammar alone is [`parse`]. [`reference`] writes the documentation of all directives.
+//! grammar alone is [`parse`]. [`reference()`] writes the documentation of all directives.
 
 mod builtin;
 mod check;
