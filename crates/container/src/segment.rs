@@ -353,9 +353,9 @@ impl Current {
         }
     }
 
-    /// Lets the track go on from `dts` where the segment stands.
+    /// Lets a track that the segment has already go on from `dts` where the segment stands.
     fn re_anchor(&mut self, index: usize, dts: Timestamp) {
-        if let Some(part) = self.parts.get_mut(index) {
+        if let Some(part) = self.parts.get_mut(index).filter(|part| part.anchor.is_some()) {
             part.anchor = Some(dts.offset(self.reached_us.saturating_neg()));
         }
     }
