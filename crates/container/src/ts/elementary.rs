@@ -89,6 +89,10 @@ impl VideoSetup {
         Some(())
     }
 
+    pub(super) fn is_configured(&self) -> bool {
+        self.length_size != 0
+    }
+
     /// Measures an access unit; `None` when there is nothing in it.
     pub(super) fn plan(&self, frame: &Frame) -> Result<Option<VideoPlan>, LeftOut> {
         let codec = frame.codec;
@@ -167,6 +171,11 @@ impl AudioSetup {
             _ => {}
         }
         Some(())
+    }
+
+    /// An AAC configuration is there.
+    pub(super) fn is_configured(&self) -> bool {
+        self.aac.is_some()
     }
 
     /// The bytes that go in front of a frame of `bytes` bytes.

@@ -145,8 +145,8 @@ impl Validator {
         Self::default()
     }
 
-    /// Reads one whole segment; continuity counters and clocks continue from the one before,
-    /// clocks not over a `discontinuity`.
+    /// Reads one whole segment; continuity counters and clocks continue from the one before
+    /// except over a `discontinuity`.
     pub fn segment(&mut self, bytes: &[u8], discontinuity: bool) -> (Facts, Vec<Violation>) {
         let mut found = Vec::new();
         let mut facts = Facts::default();
@@ -155,6 +155,7 @@ impl Validator {
             self.last_dts.clear();
             self.last_pcr = None;
             self.pcr = ClockUnwrap::mpeg_90k();
+            self.demuxer = Demuxer::new();
         }
         let packets = bytes.chunks_exact(PACKET);
         let ragged = !packets.remainder().is_empty();
