@@ -1,1 +1,75 @@
-//! Being written.
+//! What a protocol is built of.
+//!
+//! A protocol crate implements [`Gate`]. It is given a [`Host`], through which it opens
+//! sessions, asks for admission and reaches streams; a section of the [`conf`]iguration; a
+//! [`ListenerSet`] for its ports, or a [`http::Mount`] on the HTTP ports that are there already.
+//! It never sees another protocol, nor the parts that decide (API, hooks, authentication).
+
+pub mod admission;
+pub mod conf;
+pub mod host;
+pub mod http;
+
+pub mod identity;
+pub mod limits;
+pub mod listen;
+pub mod options;
+pub mod player;
+pub mod session;
+pub mod socket;
+pub mod tls;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+pub use admission::{Admission, Intent, OpenDoor, Refusal};
+pub use host::{ClientHold, Host, HostParts, PlayGrant};
+pub use identity::Identity;
+pub use limits::Limits;
+pub use listen::{ListenerSet, Served, Wanted};
+pub use player::Player;
+pub use session::{Close, Detail, Fault, Session, SessionInfo, Sessions};
+pub use socket::Socket;
+
+/// Changes of one gate that are ready to be made and can no longer fail.
+pub trait Prepared: Send {
+    /// Makes the changes. Returns what changed, a line each, for the log.
+    fn commit(self: Box<Self>) -> Vec<String>;
+}
+
+/// Why a gate cannot take a configuration. The old one stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// An address cannot be listened at.
+    #[error("cannot listen for {what} at {address}: {error}")]
+    Bind {
+        /// What would have been served there.
+        what: &'static str,
+        /// The address as configured.
+        address: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+}
+
+/// A protocol, or what serves several of them (the HTTP ports).
+pub trait Gate: Send + Sync {
+    /// Its one name: folder, configuration key, log target, metric label.
+    fn name(&self) -> &'static str;
+
+    /// Checks that `config` can be put in force and does all of the work that can fail (binding
+    /// ports, reading certificates), without changing what is in force. Called at start and at
+    /// each reload.
+    fn prepare<'a>(
+        &'a self,
+        host: &'a Arc<Host>,
+        config: &'a Arc<conf::Config>,
+    ) -> BoxFuture<'a, Result<Box<dyn Prepared>, PrepareError>>;
+
+    /// Stops taking new sessions; those that are there go on.
+    fn close_listeners(&self);
+}

@@ -1,0 +1,33 @@
+//! The rows of the table that no protocol crate owns yet.
+//!
+//! Each file holds one owner's rows, so that they can move there as they are.
+
+mod api;
+mod core;
+mod hls;
+mod http;
+mod links;
+mod media_tools;
+mod planned;
+mod rtmp;
+
+use std::sync::Arc;
+
+use gate::conf::{Directive, Table};
+
+/// All rows that live here, in the order of the reference.
+pub const PARTS: &[&[Directive]] = &[
+    core::DIRECTIVES,
+    rtmp::DIRECTIVES,
+    http::DIRECTIVES,
+    hls::DIRECTIVES,
+    api::DIRECTIVES,
+    planned::DIRECTIVES,
+    links::DIRECTIVES,
+    media_tools::DIRECTIVES,
+];
+
+/// A table of these rows and those of `protocols`, which count where both have one.
+pub fn table(protocols: &[&'static [Directive]]) -> Arc<Table> {
+    Arc::new(Table::new(protocols.iter().chain(PARTS).copied()))
+}

@@ -1,0 +1,294 @@
+//! Blocks whose features come later and belong to the server as a whole: heartbeat, exporter,
+//! cluster, hooks, access rules, recording and packaging.
+
+use gate::conf::Kind::{
+    Block, Bool, Choice, FloatSeconds, FreeBlock, Int, Line, List, Listen, Path, Seconds, Str,
+};
+use gate::conf::Reload::{AtStart, Live};
+use gate::conf::{Directive, Kind, Violation};
+
+/// The rows.
+pub(super) const DIRECTIVES: &[Directive] = &[
+    Directive::new("ff_log_dir", Path).default("./objs").reload(Live).planned(TOOLS).docs(
+        "Directory for the logs of the programs that the server starts; `/dev/null` for none.",
+        "服务器启动的外部程序的日志目录；`/dev/null` 表示不记录。",
+    ),
+    Directive::new("ff_log_level", Str).default("info").since("3").reload(Live).planned(TOOLS).docs(
+        "Log level of the programs that the server starts.",
+        "服务器启动的外部程序的日志级别。",
+    ),
+    Directive::new("circuit_breaker", FreeBlock).since("4").planned(BREAKER).docs(
+        "Serve with less care when the CPU is overloaded.",
+        "CPU 过载时降级服务。",
+    ),
+    breaker("circuit_breaker.enabled", Bool, "on").docs("Do so.", "启用。"),
+    breaker("circuit_breaker.high_threshold", Int, "90").docs(
+        "CPU percentage from which lost packets are not sent again.",
+        "超过该 CPU 百分比时不再重传丢包。",
+    ),
+    breaker("circuit_breaker.high_pulse", Int, "2").docs(
+        "For so many seconds on end.",
+        "持续的秒数。",
+    ),
+    breaker("circuit_breaker.critical_threshold", Int, "95").docs(
+        "CPU percentage from which congestion feedback stops.",
+        "超过该 CPU 百分比时停止拥塞反馈。",
+    ),
+    breaker("circuit_breaker.critical_pulse", Int, "1").docs(
+        "For so many seconds on end.",
+        "持续的秒数。",
+    ),
+    breaker("circuit_breaker.dying_threshold", Int, "99").docs(
+        "CPU percentage from which packets to viewers are dropped.",
+        "超过该 CPU 百分比时丢弃发往观众的包。",
+    ),
+    breaker("circuit_breaker.dying_pulse", Int, "5").docs(
+        "For so many seconds on end.",
+        "持续的秒数。",
+    ),
+    Directive::new("heartbeat", Block).planned("the heartbeat").docs(
+        "Report to a central server at intervals.",
+        "定期向中心服务器上报。",
+    ),
+    heartbeat("heartbeat.enabled", Bool).default("off").docs("Report.", "启用。"),
+    heartbeat("heartbeat.interval", Seconds).default("10").docs("How often.", "上报间隔。"),
+    heartbeat("heartbeat.url", Str).default("http://127.0.0.1:8085/api/v1/servers").docs(
+        "Where to, by POST.",
+        "上报地址（POST）。",
+    ),
+    heartbeat("heartbeat.device_id", Str).docs("Name of this machine.", "本机标识。"),
+    heartbeat("heartbeat.summaries", Bool).default("off").docs(
+        "Add what `/api/v1/summaries` tells.",
+        "附带 `/api/v1/summaries` 的内容。",
+    ),
+    heartbeat("heartbeat.ports", Bool).default("off").since("5").docs(
+        "Add the ports that are listened at.",
+        "附带监听端口。",
+    ),
+    Directive::new("exporter", Block).since("5").planned(EXPORTER).docs(
+        "Metrics for Prometheus at a port of their own.",
+        "在独立端口提供 Prometheus 指标。",
+    ),
+    exporter("exporter.enabled", Bool).default("off").docs("Serve them.", "启用。"),
+    exporter("exporter.listen", Listen).default("9972").docs("Where.", "监听地址。"),
+    exporter("exporter.label", Str).docs("Label of this server.", "本服务器的标签。"),
+    exporter("exporter.tag", Str).docs("Tag of this server.", "本服务器的 tag。"),
+    Directive::new("vhost.cluster", Block).planned(CLUSTER).docs(
+        "Serve streams of other servers (edge), or share them with other servers (origin cluster).",
+        "从其他服务器取流（边缘），或与其他服务器组成源站集群。",
+    ),
+    cluster("vhost.cluster.mode", Choice(&["local", "remote"])).default("local").switch().docs(
+        "`local`: streams are published here. `remote`: they are fetched from, and published to, `origin`.",
+        "`local`：在本机推流。`remote`：向 `origin` 取流并转推。",
+    ),
+    cluster("vhost.cluster.origin", List).docs("Servers to fetch from: `host[:port]`.", "源站列表：`host[:port]`。"),
+    cluster("vhost.cluster.token_traverse", Bool).default("off").docs(
+        "Ask the origin whether a client may come in.",
+        "由源站验证客户端。",
+    ),
+    cluster("vhost.cluster.vhost", Str).default("[vhost]").docs(
+        "Virtual host to ask the origin for.",
+        "向源站请求的虚拟主机。",
+    ),
+    cluster("vhost.cluster.debug_srs_upnode", Bool).default("on").docs(
+        "Tell the origin who this server is.",
+        "向源站说明本服务器的身份。",
+    ),
+    cluster("vhost.cluster.origin_cluster", Bool).default("off").since("3").switch().docs(
+        "Be one of several origins that know each other.",
+        "作为互相知晓的多个源站之一。",
+    ),
+    cluster("vhost.cluster.coworkers", List).since("3").docs(
+        "The other origins: `host:port` of their API.",
+        "其他源站的 API 地址：`host:port`。",
+    ),
+    cluster("vhost.cluster.protocol", Choice(&["rtmp", "flv", "flvs"])).default("rtmp").since("5").docs(
+        "How to fetch.",
+        "取流协议。",
+    ),
+    cluster("vhost.cluster.follow_client", Bool).default("off").since("5").docs(
+        "Fetch by the protocol that the viewer uses.",
+        "使用与观众相同的协议取流。",
+    ),
+    Directive::new("vhost.forward", Block).planned(FORWARD).docs(
+        "Publish every stream to other servers, too.",
+        "将每路流同时转推到其他服务器。",
+    ),
+    forward("vhost.forward.enabled", Bool).default("off").docs("Do so.", "启用。"),
+    forward("vhost.forward.destination", List).docs("Where to: `host[:port]`.", "目标：`host[:port]`。"),
+    forward("vhost.forward.backend", Str).since("4").docs(
+        "URL that is asked for destinations when a stream begins.",
+        "流开始时查询目标的 URL。",
+    ),
+    Directive::new("vhost.refer", Block).planned(REFER).docs(
+        "Accept only clients that come from certain web pages.",
+        "只接受来自指定网页的客户端。",
+    ),
+    refer("vhost.refer.enabled", Bool).default("off").docs("Check it.", "启用。"),
+    refer("vhost.refer.all", List).docs("Endings of domain names for everybody.", "适用于所有客户端的域名后缀。"),
+    refer("vhost.refer.publish", List).docs("The same for publishers.", "适用于推流端的域名后缀。"),
+    refer("vhost.refer.play", List).docs("The same for viewers.", "适用于播放端的域名后缀。"),
+    Directive::new("vhost.security", Block).since("2").planned(RULES).docs(
+        "Accept clients by address.",
+        "按地址接受客户端。",
+    ),
+    rule("vhost.security.enabled", Bool).default("off").docs("Check it.", "启用。"),
+    rule("vhost.security.allow", Line).repeated().docs(
+        "`allow publish|play all|IP|CIDR;`. Once there is one, whoever fits none is refused.",
+        "`allow publish|play all|IP|CIDR;`。一旦存在，不匹配者被拒绝。",
+    ),
+    rule("vhost.security.deny", Line).repeated().docs(
+        "`deny publish|play all|IP|CIDR;`. Looked at before `allow`.",
+        "`deny publish|play all|IP|CIDR;`。先于 `allow` 检查。",
+    ),
+    Directive::new("vhost.http_hooks", Block).planned(HOOKS).docs(
+        "Ask web servers whether clients may come in, and tell them what happens. Each takes one or more URLs.",
+        "询问 Web 服务器是否允许客户端，并通知事件。每项可写一个或多个 URL。",
+    ),
+    hook("vhost.http_hooks.enabled", Bool).default("off").docs("Do so.", "启用。"),
+    hook("vhost.http_hooks.on_connect", List).docs("A client connected.", "客户端连接。"),
+    hook("vhost.http_hooks.on_close", List).docs("A client went.", "客户端断开。"),
+    hook("vhost.http_hooks.on_publish", List).docs("Somebody wants to publish.", "请求推流。"),
+    hook("vhost.http_hooks.on_unpublish", List).docs("Publishing ended.", "推流结束。"),
+    hook("vhost.http_hooks.on_play", List).docs("Somebody wants to play.", "请求播放。"),
+    hook("vhost.http_hooks.on_stop", List).docs("Playing ended.", "播放结束。"),
+    hook("vhost.http_hooks.on_dvr", List).docs("A recording was finished.", "录制文件完成。"),
+    hook("vhost.http_hooks.on_hls", List).docs("A segment of HLS was finished.", "HLS 切片完成。"),
+    hook("vhost.http_hooks.on_hls_notify", List).docs(
+        "URL that is fetched for each finished segment; `[app]`, `[stream]`, `[ts_url]` may stand in it.",
+        "每个切片完成后访问的 URL，可用 `[app]`、`[stream]`、`[ts_url]`。",
+    ),
+    Directive::new("vhost.exec", Block).since("3").planned(EXEC).docs(
+        "Start programs for streams.",
+        "为流启动外部程序。",
+    ),
+    Directive::new("vhost.exec.enabled", Bool).default("off").no_env().since("3").planned(EXEC).docs(
+        "Do so.",
+        "启用。",
+    ),
+    Directive::new("vhost.exec.publish", Line).repeated().no_env().since("3").planned(EXEC).docs(
+        "Program and arguments that run as long as a stream is published.",
+        "推流期间运行的程序及参数。",
+    ),
+    Directive::new("vhost.dash", Block).since("3").planned(DASH).docs(
+        "MPEG-DASH: segments and manifest of each stream.",
+        "MPEG-DASH：每路流的切片与清单。",
+    ),
+    dash("vhost.dash.enabled", Bool).default("off").docs("Make DASH.", "启用。"),
+    dash("vhost.dash.dash_fragment", FloatSeconds).default("10").docs("Length of a segment.", "切片时长。"),
+    dash("vhost.dash.dash_update_period", FloatSeconds).default("5").docs(
+        "How often players read the manifest.",
+        "播放器更新清单的间隔。",
+    ),
+    dash("vhost.dash.dash_timeshift", FloatSeconds).default("300").docs(
+        "How far players may go back.",
+        "可回看的时长。",
+    ),
+    dash("vhost.dash.dash_path", Path).default("./objs/nginx/html").docs("Directory.", "目录。"),
+    dash("vhost.dash.dash_mpd_file", Str).default("[app]/[stream].mpd").docs(
+        "Name of the manifest.",
+        "清单文件名模板。",
+    ),
+    dash("vhost.dash.dash_window_size", Int).default("5").since("5").docs(
+        "Segments in the manifest.",
+        "清单中的切片数。",
+    ),
+    dash("vhost.dash.dash_cleanup", Bool).default("on").since("5").docs(
+        "Remove segments that left the manifest.",
+        "删除已移出清单的切片。",
+    ),
+    dash("vhost.dash.dash_dispose", Seconds).default("120").since("5").docs(
+        "Remove everything when nobody has published for so long; `0` never.",
+        "停止推流超过该时间后清除；`0` 表示从不。",
+    ),
+    Directive::new("vhost.hds", FreeBlock).since("2").planned(HDS).docs(
+        "Adobe HTTP Dynamic Streaming.",
+        "Adobe HDS。",
+    ),
+    hds("vhost.hds.enabled", Bool).default("off").docs("Make HDS.", "启用。"),
+    hds("vhost.hds.hds_fragment", FloatSeconds).default("10").docs("Length of a segment.", "切片时长。"),
+    hds("vhost.hds.hds_window", FloatSeconds).default("60").docs("Length of the list.", "列表时长。"),
+    hds("vhost.hds.hds_path", Path).default("./objs/nginx/html").docs("Directory.", "目录。"),
+    Directive::new("vhost.dvr", Block).planned(DVR).docs(
+        "Record streams to files.",
+        "将流录制为文件。",
+    ),
+    dvr("vhost.dvr.enabled", Bool).default("off").docs("Record.", "启用。"),
+    dvr("vhost.dvr.dvr_apply", List).default("all").no_env().since("3").reload(AtStart).docs(
+        "`all`, or the streams to record: `app/stream`.",
+        "`all`，或要录制的流：`app/stream`。",
+    ),
+    dvr("vhost.dvr.dvr_plan", Choice(&["session", "segment", "append"])).default("session").docs(
+        "`session`: a file for each time somebody publishes. `segment`: a new file each `dvr_duration`. `append` (SRS 2): go on in the old file.",
+        "`session`：每次推流一个文件。`segment`：每 `dvr_duration` 一个文件。`append`（SRS 2）：追加到旧文件。",
+    ),
+    dvr("vhost.dvr.dvr_path", Str)
+        .default("./objs/nginx/html/[app]/[stream].[timestamp].flv")
+        .docs("Name of a file; `.mp4` records MP4.", "文件名模板；`.mp4` 结尾则录制为 MP4。"),
+    dvr("vhost.dvr.dvr_duration", Seconds).default("30").docs("Length of a segment.", "分段时长。"),
+    dvr("vhost.dvr.dvr_wait_keyframe", Bool).default("on").docs(
+        "Begin files at key frames.",
+        "文件从关键帧开始。",
+    ),
+    dvr("vhost.dvr.time_jitter", Choice(&["full", "zero", "off"])).default("full").docs(
+        "Correction of timestamps, as in `play`.",
+        "时间戳校正，同 `play`。",
+    ),
+];
+
+const TOOLS: &str = "programs that the server starts";
+const BREAKER: &str = "the circuit breaker";
+const EXPORTER: &str = "the exporter at its own port (`/metrics` is at the API's port)";
+const CLUSTER: &str = "clustering (edge and origin cluster)";
+const FORWARD: &str = "forwarding to other servers";
+const REFER: &str = "the referer check (until then it turns nobody away)";
+const RULES: &str = "access rules by address (until then they turn nobody away)";
+const HOOKS: &str = "HTTP callbacks (until then nobody is asked and nobody turned away)";
+const EXEC: &str = "starting programs for streams";
+const DASH: &str = "MPEG-DASH";
+const HDS: &str = "HDS";
+const DVR: &str = "recording (DVR)";
+
+const fn breaker(path: &'static str, kind: Kind, default: &'static str) -> Directive {
+    Directive::new(path, kind).default(default).since("4").reload(Live).planned(BREAKER)
+}
+
+const fn heartbeat(path: &'static str, kind: Kind) -> Directive {
+    Directive::new(path, kind).reload(Live).planned("the heartbeat")
+}
+
+const fn exporter(path: &'static str, kind: Kind) -> Directive {
+    Directive::new(path, kind).since("5").reload(AtStart).planned(EXPORTER)
+}
+
+const fn cluster(path: &'static str, kind: Kind) -> Directive {
+    Directive::new(path, kind).no_env().lenient(Violation::UseDefault).planned(CLUSTER)
+}
+
+const fn forward(path: &'static str, kind: Kind) -> Directive {
+    Directive::new(path, kind).no_env().planned(FORWARD)
+}
+
+const fn refer(path: &'static str, kind: Kind) -> Directive {
+    Directive::new(path, kind).no_env().planned(REFER)
+}
+
+const fn rule(path: &'static str, kind: Kind) -> Directive {
+    Directive::new(path, kind).no_env().since("2").planned(RULES)
+}
+
+const fn hook(path: &'static str, kind: Kind) -> Directive {
+    Directive::new(path, kind).planned(HOOKS)
+}
+
+const fn dash(path: &'static str, kind: Kind) -> Directive {
+    Directive::new(path, kind).since("3").planned(DASH)
+}
+
+const fn hds(path: &'static str, kind: Kind) -> Directive {
+    Directive::new(path, kind).since("2").planned(HDS)
+}
+
+const fn dvr(path: &'static str, kind: Kind) -> Directive {
+    Directive::new(path, kind).lenient(Violation::UseDefault).planned(DVR)
+}

@@ -1,0 +1,139 @@
+//! One HTTP server for everything that speaks HTTP: live streams, playlists, files, the API.
+//!
+//! hyper parses requests; what answers them is a list of [`Mount`]s, asked in order. A mount
+//! answers with a response, or takes the connection over and writes to it by itself: that is how
+//! a live stream leaves at engine speed, without a copy per viewer. HTTP/1.1 over TCP or TLS can
+//! be taken over; HTTP/2 gets a body instead.
+
+mod body;
+mod serve;
+
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::{BoxFuture, LocalBoxFuture};
+use hub::Shard;
+
+pub use body::{Body, BodyError, BodySender, ReaderGone};
+pub use serve::HttpGate;
+
+use crate::host::Host;
+use crate::session::Session;
+use crate::socket::Socket;
+
+/// A request as hyper read it.
+pub type Request = hyper::Request<hyper::body::Incoming>;
+/// An answer.
+pub type Response = hyper::Response<Body>;
+
+/// Which of the HTTP ports a request came in at; both when they share one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// `http_api`.
+    pub api: bool,
+    /// `http_server`.
+    pub server: bool,
+}
+
+/// What a mount knows of a request besides itself.
+#[derive(Clone)]
+pub struct Context {
+    /// The host.
+    pub host: Arc<Host>,
+    /// The shard that the connection lives on.
+    pub shard: Rc<Shard>,
+    /// The peer of the connection.
+    pub peer: std::net::SocketAddr,
+    /// Our address.
+    pub local: std::net::SocketAddr,
+    /// Which port.
+    pub role: Role,
+    /// Over TLS.
+    pub secure: bool,
+    pub(crate) takeover: Option<Rc<serve::Takeover>>,
+}
+
+/// Continues on a connection that was taken over.
+pub type OnSocket = Box<dyn FnOnce(Socket) -> LocalBoxFuture<'static, ()>>;
+
+impl Context {
+    /// Whether the connection can be taken over (HTTP/1.x).
+    pub fn can_take_over(&self) -> bool {
+        self.takeover.is_some()
+    }
+
+    /// Takes the connection from the HTTP server: nothing is answered by it any more, `then` gets
+    /// the socket and writes its own response head. Await what this returns in the handler; it
+    /// never comes back.
+    pub async fn take_over(&self, then: OnSocket) -> Response {
+        if let Some(takeover) = &self.takeover {
+            takeover.give(then);
+            std::future::pending::<()>().await;
+        }
+        text(http::StatusCode::INTERNAL_SERVER_ERROR, "the connection cannot be taken over")
+    }
+
+    /// A session for this request.
+    pub fn session(&self, gate: &'static str) -> Session {
+        self.host.sessions.open(gate, self.peer)
+    }
+}
+
+/// Something that answers requests.
+pub trait Mount: Send + Sync {
+    /// Answers, or passes the request on to the next mount. Runs on the shard of the connection:
+    /// it must not block, and what may take long belongs on [`Host::control`].
+    fn handle(
+        &self,
+        context: &Context,
+        request: Request,
+    ) -> Result<LocalBoxFuture<'static, Response>, Request>;
+}
+
+/// Answers requests on the control runtime: for API and files, where work may be long. `service`
+/// gets the request's parts and body.
+pub fn on_control<F>(
+    context: &Context,
+    request: Request,
+    service: F,
+) -> LocalBoxFuture<'static, Response>
+where
+    F: FnOnce(Request) -> BoxFuture<'static, Response> + Send + 'static,
+{
+    let control = context.host.control.clone();
+    Box::pin(async move {
+        match control.spawn(service(request)).await {
+            Ok(response) => response,
+            Err(e) => {
+                tracing::error!("bug: a request handler panicked: {e}");
+                text(http::StatusCode::INTERNAL_SERVER_ERROR, "internal error; it was logged")
+            }
+        }
+    })
+}
+
+/// A plain-text answer.
+pub fn text(status: http::StatusCode, text: impl Into<String>) -> Response {
+    let mut text = text.into();
+    text.push('\n');
+    let mut response = Response::new(Body::full(text));
+    *response.status_mut() = status;
+    let kind = http::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
+}
+
+/// The mounts in the order in which they are asked.
+#[derive(Default)]
+pub struct Mounts(Mutex<Vec<Arc<dyn Mount>>>);
+
+impl Mounts {
+    /// Adds one behind the others.
+    pub fn add(&self, mount: Arc<dyn Mount>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(mount);
+    }
+
+    fn all(&self) -> Vec<Arc<dyn Mount>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

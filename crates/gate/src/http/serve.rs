@@ -1,0 +1,251 @@
+//! The HTTP ports: listeners for `http_server` and `http_api`, and one connection's life.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, StatusCode, header};
+use hub::Shard;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Notify;
+
+use super::{Context, Mount, Mounts, OnSocket, Request, Response, Role, text};
+use crate::conf::{Config, Listen};
+use crate::host::Host;
+use crate::listen::{Bound, ListenerSet, Served, Wanted};
+use crate::socket::Socket;
+use crate::tls::Certificate;
+use crate::{Gate, PrepareError, Prepared};
+
+/// Largest request head. Ours need 1 kB; signed URLs and cookies come to 8.
+const MAX_HEAD: usize = 32 * 1024;
+/// A kept-alive connection without requests is closed after this long.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Hands a connection from hyper to whoever takes it over.
+pub(crate) struct Takeover {
+    then: RefCell<Option<OnSocket>>,
+    wake: Notify,
+}
+
+impl Takeover {
+    fn new() -> Rc<Self> {
+        Rc::new(Self { then: RefCell::new(None), wake: Notify::new() })
+    }
+
+    pub(crate) fn give(&self, then: OnSocket) {
+        *self.then.borrow_mut() = Some(then);
+        self.wake.notify_one();
+    }
+}
+
+/// Runs hyper's own tasks (HTTP/2 streams) on the shard.
+#[derive(Clone)]
+struct OnShard;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnShard {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// The gate that owns the HTTP ports. Protocols over HTTP add mounts to it.
+#[derive(Default)]
+pub struct HttpGate {
+    listeners: Arc<ListenerSet>,
+    mounts: Arc<Mounts>,
+}
+
+impl HttpGate {
+    /// Adds something that answers requests; those that were added first are asked first.
+    pub fn mount(&self, mount: Arc<dyn Mount>) {
+        self.mounts.add(mount);
+    }
+
+    /// The listening sockets.
+    pub fn listeners(&self) -> &ListenerSet {
+        &self.listeners
+    }
+
+    fn wanted(&self, host: &Arc<Host>, config: &Config) -> Result<Vec<Wanted>, PrepareError> {
+        let root = config.root();
+        let mut ports: Vec<(Listen, Role, Option<Arc<Certificate>>)> = Vec::new();
+        let mut add = |listen: Listen, role: Role, cert: Option<Arc<Certificate>>| match ports
+            .iter_mut()
+            .find(|(l, ..)| *l == listen)
+        {
+            Some((_, r, _)) => {
+                r.api |= role.api;
+                r.server |= role.server;
+            }
+            None => ports.push((listen, role, cert)),
+        };
+        let certificate = |block: &str| {
+            let path = |key: &str| root.str(&format!("{block}.https.{key}"));
+            Certificate::load(
+                Path::new(path("cert")),
+                Path::new(path("key")),
+                &[b"h2", b"http/1.1"],
+            )
+        };
+        for (block, role) in [
+            ("http_server", Role { api: false, server: true }),
+            ("http_api", Role { api: true, server: false }),
+        ] {
+            if !root.bool(&format!("{block}.enabled")) {
+                continue;
+            }
+            for listen in root.listen(&format!("{block}.listen")) {
+                add(listen, role, None);
+            }
+            if root.bool(&format!("{block}.https.enabled")) {
+                let cert = certificate(block)?;
+                for listen in root.listen(&format!("{block}.https.listen")) {
+                    add(listen, role, Some(cert.clone()));
+                }
+            }
+        }
+        let wanted = ports.into_iter().map(|(listen, role, certificate)| {
+            let (host, mounts) = (host.clone(), self.mounts.clone());
+            Wanted {
+                listen,
+                label: match (role.api, role.server) {
+                    (true, false) => "HTTP API",
+                    (false, _) => "HTTP server",
+                    (true, true) => "HTTP server and API",
+                },
+                certificate,
+                handler: Arc::new(move |shard, served| {
+                    let (host, mounts) = (host.clone(), mounts.clone());
+                    let task = connection(host, shard.clone(), mounts, role, served);
+                    shard.spawn("http", task);
+                }),
+            }
+        });
+        Ok(wanted.collect())
+    }
+}
+
+struct Ready {
+    listeners: Arc<ListenerSet>,
+    host: Arc<Host>,
+    bound: Bound,
+}
+
+impl Prepared for Ready {
+    fn commit(self: Box<Self>) -> Vec<String> {
+        self.listeners.commit(&self.host, self.bound)
+    }
+}
+
+impl Gate for HttpGate {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        host: &'a Arc<Host>,
+        config: &'a Arc<Config>,
+    ) -> BoxFuture<'a, Result<Box<dyn Prepared>, PrepareError>> {
+        let bound = self.wanted(host, config).and_then(|w| self.listeners.prepare(w));
+        let ready = bound.map(|bound| {
+            let listeners = self.listeners.clone();
+            Box::new(Ready { listeners, host: host.clone(), bound }) as Box<dyn Prepared>
+        });
+        Box::pin(std::future::ready(ready))
+    }
+
+    fn close_listeners(&self) {
+        self.listeners.close();
+    }
+}
+
+async fn connection(
+    host: Arc<Host>,
+    shard: Rc<Shard>,
+    mounts: Arc<Mounts>,
+    role: Role,
+    served: Served,
+) {
+    let Served { socket, peer, local, alpn, permit } = served;
+    let h2 = alpn.as_deref() == Some(b"h2");
+    let takeover = (!h2).then(Takeover::new);
+    let context = Context {
+        secure: matches!(socket, Socket::Tls(_)),
+        takeover: takeover.clone(),
+        host,
+        shard,
+        peer,
+        local,
+        role,
+    };
+    let header_timeout = context.host.limits().http_header_timeout;
+    let mounts = mounts.all();
+    let service = service_fn(|request: Request| answer(context.clone(), mounts.clone(), request));
+    let io = TokioIo::new(socket.clone());
+    let served = async {
+        if h2 {
+            let mut builder = hyper::server::conn::http2::Builder::new(OnShard);
+            builder.timer(TokioTimer::new()).max_concurrent_streams(128);
+            builder.keep_alive_interval(IDLE).max_header_list_size(MAX_HEAD as u32);
+            builder.serve_connection(io, service).await
+        } else {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(header_timeout);
+            builder.max_buf_size(MAX_HEAD).half_close(false);
+            builder.serve_connection(io, service).await
+        }
+    };
+    let taken = async {
+        match &takeover {
+            Some(takeover) => takeover.wake.notified().await,
+            None => std::future::pending().await,
+        }
+    };
+    let over = tokio::select! {
+        ended = served => {
+            if let Err(e) = ended {
+                tracing::debug!(%peer, "HTTP connection ended: {e}");
+            }
+            false
+        }
+        () = taken => true,
+    };
+    if over {
+        let then = takeover.as_ref().and_then(|t| t.then.borrow_mut().take());
+        if let Some(then) = then {
+            then(socket).await;
+        }
+    }
+    drop(permit);
+}
+
+async fn answer(
+    context: Context,
+    mounts: Vec<Arc<dyn Mount>>,
+    mut request: Request,
+) -> Result<Response, std::convert::Infallible> {
+    tracing::debug!(
+        peer = %context.peer, method = %request.method(), uri = %request.uri(), "HTTP request"
+    );
+    for mount in mounts {
+        match mount.handle(&context, request) {
+            Ok(answer) => {
+                let mut response = answer.await;
+                let server = HeaderValue::from_str(&context.host.identity.software());
+                if let Ok(server) = server {
+                    response.headers_mut().entry(header::SERVER).or_insert(server);
+                }
+                return Ok(response);
+            }
+            Err(passed) => request = passed,
+        }
+    }
+    Ok(text(StatusCode::NOT_FOUND, "Not Found"))
+}

@@ -1,0 +1,267 @@
+//! Listening: bind, accept, count, hand the socket to the least loaded shard.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hub::Shard;
+use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use tokio_util::sync::CancellationToken;
+
+use crate::PrepareError;
+use crate::conf::Listen;
+use crate::host::{ConnectionPermit, Host};
+use crate::socket::Socket;
+use crate::tls::Certificate;
+
+/// Connections that the kernel keeps for us while we are busy.
+const BACKLOG: i32 = 4096;
+/// Pause after the system refused a descriptor: trying again at once would only burn the core.
+const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
+/// Longest TLS handshake.
+const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A connection, ready to be served on its shard.
+pub struct Served {
+    /// Its bytes.
+    pub socket: Socket,
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    /// Our address.
+    pub local: SocketAddr,
+    /// What was negotiated by ALPN over TLS.
+    pub alpn: Option<Vec<u8>>,
+    /// Its place under the limits: keep it as long as the connection.
+    pub permit: ConnectionPermit,
+}
+
+/// Serves one connection; spawns what it needs on the shard.
+pub type Handler = Arc<dyn Fn(&Rc<Shard>, Served) + Send + Sync>;
+
+/// An address that should be listened at.
+#[derive(Clone)]
+pub struct Wanted {
+    /// Where.
+    pub listen: Listen,
+    /// With which certificate; `None` is plain.
+    pub certificate: Option<Arc<Certificate>>,
+    /// Who serves it.
+    pub handler: Handler,
+    /// Set on the sockets of players and publishers: leave Nagle's algorithm on (`false`) or off.
+    pub label: &'static str,
+}
+
+struct Open {
+    stop: CancellationToken,
+    serving: Arc<Mutex<Wanted>>,
+    local: SocketAddr,
+}
+
+/// The listening sockets of one gate. A reload keeps those whose address stays.
+#[derive(Default)]
+pub struct ListenerSet {
+    open: Mutex<HashMap<Listen, Open>>,
+}
+
+/// Sockets bound for a new configuration, not yet in use.
+pub struct Bound {
+    fresh: Vec<(Wanted, std::net::TcpListener)>,
+    kept: Vec<Wanted>,
+}
+
+/// Binds one address. `ip` `None`: every address of the machine, IPv4 and IPv6 on one socket
+/// where the system has IPv6.
+///
+/// # Errors
+/// What the system says: most often the port is in use.
+pub fn bind(listen: Listen) -> io::Result<std::net::TcpListener> {
+    let open = |address: SocketAddr, dual: bool| {
+        let socket =
+            RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(!dual)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    match listen.ip {
+        Some(ip) => open(SocketAddr::new(ip, listen.port), false),
+        None => open(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), listen.port), true)
+            .or_else(|e: io::Error| match e.kind() {
+                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(e),
+                _ => open(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), listen.port), false),
+            }),
+    }
+}
+
+impl ListenerSet {
+    /// Binds what is wanted and not open yet. Nothing changes for connections until
+    /// [`commit`](Self::commit).
+    ///
+    /// # Errors
+    /// [`PrepareError::Bind`] for the first address that cannot be had.
+    pub fn prepare(&self, wanted: Vec<Wanted>) -> Result<Bound, PrepareError> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bound = Bound { fresh: Vec::new(), kept: Vec::new() };
+        for want in wanted {
+            let twice = bound.fresh.iter().any(|(w, _)| w.listen == want.listen);
+            if open.contains_key(&want.listen) {
+                bound.kept.push(want);
+            } else if !twice {
+                let socket = bind(want.listen).map_err(|error| PrepareError::Bind {
+                    what: want.label,
+                    address: want.listen.to_string(),
+                    error,
+                })?;
+                bound.fresh.push((want, socket));
+            }
+        }
+        Ok(bound)
+    }
+
+    /// Closes what is no longer wanted and begins to accept on the new sockets. Connections that
+    /// were accepted before go on. Returns a line for each change.
+    pub fn commit(&self, host: &Arc<Host>, bound: Bound) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|listen, o| {
+            let keep = bound.kept.iter().find(|w| w.listen == *listen);
+            match keep {
+                Some(wanted) => {
+                    *o.serving.lock().unwrap_or_else(PoisonError::into_inner) = wanted.clone();
+                }
+                None => {
+                    o.stop.cancel();
+                    lines.push(format!("stopped listening at {}", o.local));
+                }
+            }
+            keep.is_some()
+        });
+        for (wanted, socket) in bound.fresh {
+            let Ok(local) = socket.local_addr() else { continue };
+            let (listen, label) = (wanted.listen, wanted.label);
+            let stop = CancellationToken::new();
+            let serving = Arc::new(Mutex::new(wanted));
+            let task = accept_loop(host.clone(), socket, serving.clone(), stop.clone());
+            host.control.spawn(task);
+            lines.push(format!("{label} listens at {local}"));
+            open.insert(listen, Open { stop, serving, local });
+        }
+        lines
+    }
+
+    /// Stops accepting on all of them.
+    pub fn close(&self) {
+        for (_, open) in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain() {
+            open.stop.cancel();
+        }
+    }
+
+    /// Reads certificates again whose files have changed; tells what happened.
+    pub fn refresh_certificates(&self) {
+        for open in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            let serving = open.serving.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(certificate) = &serving.certificate else { continue };
+            match certificate.refresh() {
+                Ok(false) => {}
+                Ok(true) => tracing::info!(
+                    path = %certificate.path().display(), "the certificate was replaced"
+                ),
+                Err(e) => tracing::error!("the old certificate stays in use: {e}"),
+            }
+        }
+    }
+
+    /// The addresses that are listened at now.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.values().map(|o| o.local).collect()
+    }
+}
+
+async fn accept_loop(
+    host: Arc<Host>,
+    socket: std::net::TcpListener,
+    serving: Arc<Mutex<Wanted>>,
+    stop: CancellationToken,
+) {
+    let listener = match tokio::net::TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(e) => {
+            tracing::error!("cannot watch a listening socket: {e}");
+            return;
+        }
+    };
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer)) => {
+                let wanted = serving.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                hand_over(&host, wanted, tcp, peer).await;
+            }
+            Err(e) if is_peer_gone(&e) => {}
+            Err(e) => {
+                tracing::error!(
+                    "cannot accept connections: {e}; is the limit of open files too low?"
+                );
+                tokio::time::sleep(NO_DESCRIPTORS).await;
+            }
+        }
+    }
+}
+
+fn is_peer_gone(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+async fn hand_over(host: &Arc<Host>, wanted: Wanted, tcp: tokio::net::TcpStream, peer: SocketAddr) {
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let permit = match host.admit_connection(peer.ip()) {
+        Ok(permit) => permit,
+        Err(limit) => {
+            tracing::warn!(%peer, gate = wanted.label, limit, "connection refused");
+            return;
+        }
+    };
+    // Live media is sent in whole messages: Nagle would only hold the last one back (45 ms and
+    // more against delayed acknowledgements).
+    let _ = tcp.set_nodelay(true);
+    let (Ok(local), Ok(tcp)) = (tcp.local_addr(), tcp.into_std()) else { return };
+    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+    let taken = host.least_loaded().run(Box::new(move |shard| {
+        let Ok(tcp) = tokio::net::TcpStream::from_std(tcp) else { return };
+        let Some(certificate) = wanted.certificate else {
+            let socket = Socket::plain(tcp);
+            (wanted.handler)(&shard, Served { socket, peer, local, alpn: None, permit });
+            return;
+        };
+        let inner = shard.clone();
+        shard.spawn("tls", async move {
+            let handshake = certificate.acceptor().accept(tcp);
+            match tokio::time::timeout(TLS_HANDSHAKE, handshake).await {
+                Ok(Ok(tls)) => {
+                    let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+                    let socket = Socket::tls(tls);
+                    (wanted.handler)(&inner, Served { socket, peer, local, alpn, permit });
+                }
+                Ok(Err(e)) => tracing::info!(%peer, gate = wanted.label, "TLS refused: {e}"),
+                Err(_) => tracing::info!(%peer, gate = wanted.label, "TLS handshake timed out"),
+            }
+        });
+    }));
+    taken.await;
+}

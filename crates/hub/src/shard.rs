@@ -1,0 +1,595 @@
+//! A shard: one OS thread, one core, one single-threaded runtime. Sessions live and die on it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use media::Frame;
+use smallvec::SmallVec;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::LocalSet;
+
+use crate::frames::{FrameQueue, FrameReceiver, Received};
+use crate::pace::{Delivery, Demand, Governor, Pace};
+use crate::rendition::{Form, Rendition, Walked};
+use crate::stream::Stream;
+use crate::subscriber::{Sink, State, Sub, SubscribeOptions, Subscriber};
+
+/// Work handed to a shard from another thread.
+pub type Job = Box<dyn FnOnce(Rc<Shard>) + Send>;
+
+/// Sockets that may wait to be taken up by a shard. More means it is drowning: the acceptor then
+/// waits, and the kernel's backlog refuses in our stead.
+const JOBS: usize = 1024;
+/// Frames that may wait in a shard's inbox, all streams together: at 1,000 streams of 68
+/// messages a second that is 120 ms.
+const INBOX: usize = 8192;
+/// Subscribers that are served at once instead of by the pacer task.
+const INLINE_WALK: usize = 32;
+/// A walk yields after this long, so that joins, reads and the next frame get their turn.
+const SLICE: Duration = Duration::from_millis(2);
+/// Resolution of the pacer's timer.
+const TICK: Duration = Duration::from_millis(10);
+/// How often the governor looks at the load.
+const GOVERN: Duration = Duration::from_millis(500);
+/// Bytes of the buffer that all sessions of a shard read into.
+const SCRATCH: usize = 64 * 1024;
+
+/// Figures of one shard, for the API and for choosing the least loaded.
+#[derive(Debug, Default)]
+pub struct ShardStats {
+    /// Sessions that live on it.
+    pub sessions: AtomicUsize,
+    /// Subscribers of logs.
+    pub subscribers: AtomicUsize,
+    /// `send` calls made by walks.
+    pub sends: AtomicU64,
+    /// Bytes sent by walks.
+    pub sent_bytes: AtomicU64,
+    /// Time spent walking, microseconds.
+    pub walk_us: AtomicU64,
+    /// Groups the pacer uses: 0 each message at once, 1 each video frame, k two or more groups.
+    pub pace: AtomicU32,
+    /// Bytes held by rendition logs.
+    pub log_bytes: AtomicUsize,
+    /// Renditions.
+    pub renditions: AtomicUsize,
+    /// Sessions that ended by a panic: each is a bug.
+    pub panics: AtomicU64,
+}
+
+pub(crate) enum What {
+    Published,
+    Frame(Arc<Frame>),
+    Unpublished,
+}
+
+pub(crate) struct ShardMsg {
+    pub(crate) stream: u64,
+    pub(crate) seq: u64,
+    pub(crate) what: What,
+}
+
+/// The way into a shard's inbox. Frames are bounded, events (publish, unpublish) always fit.
+#[derive(Clone)]
+pub(crate) struct FrameTx {
+    tx: mpsc::UnboundedSender<ShardMsg>,
+    depth: Arc<AtomicUsize>,
+}
+
+impl FrameTx {
+    /// `false` when the inbox is full.
+    pub(crate) fn try_send_frame(&self, msg: ShardMsg) -> bool {
+        if self.depth.load(Relaxed) >= INBOX {
+            return false;
+        }
+        self.send_event(msg);
+        true
+    }
+
+    pub(crate) fn send_event(&self, msg: ShardMsg) {
+        self.depth.fetch_add(1, Relaxed);
+        // Fails only while the process ends.
+        let _ = self.tx.send(msg);
+    }
+}
+
+/// A shard as other threads see it.
+#[derive(Clone)]
+pub struct ShardHandle {
+    id: usize,
+    jobs: mpsc::Sender<Job>,
+    frames: FrameTx,
+    stats: Arc<ShardStats>,
+}
+
+impl ShardHandle {
+    /// Number of the shard, from 0.
+    pub fn id(&self) -> usize {
+        self.id
+    }
+
+    /// Its figures.
+    pub fn stats(&self) -> &ShardStats {
+        &self.stats
+    }
+
+    /// Runs `job` on the shard. Waits while the shard has too much to take up already.
+    /// `false` when the shard has ended.
+    pub async fn run(&self, job: Job) -> bool {
+        self.jobs.send(job).await.is_ok()
+    }
+
+    /// The same from a thread that must not wait; `false` when there is no room.
+    pub fn try_run(&self, job: Job) -> bool {
+        self.jobs.try_send(job).is_ok()
+    }
+}
+
+struct Local {
+    renditions: RefCell<SmallVec<[Rc<Rendition>; 2]>>,
+    receivers: RefCell<SmallVec<[Rc<FrameQueue>; 2]>>,
+}
+
+/// A shard as its own sessions see it.
+pub struct Shard {
+    handle: ShardHandle,
+    streams: RefCell<HashMap<u64, Rc<Local>>>,
+    governor: RefCell<Governor>,
+    pace: Cell<Pace>,
+    walk_ns: Cell<u64>,
+    sends: Cell<u64>,
+    scratch: RefCell<Vec<u8>>,
+    /// Renditions with a walk owed, in turn.
+    walks: RefCell<VecDeque<Rc<Rendition>>>,
+    /// Renditions in which something waits for its time.
+    waiting: RefCell<Vec<Rc<Rendition>>>,
+    pacer: Notify,
+}
+
+/// Starts `n` shards, each on a thread of its own.
+///
+/// # Errors
+/// When the system gives no thread or no event queue.
+pub fn start_shards(n: usize) -> io::Result<Vec<ShardHandle>> {
+    let mut handles = Vec::new();
+    for id in 0..n.max(1) {
+        let (jobs, jobs_rx) = mpsc::channel(JOBS);
+        let (tx, frames_rx) = mpsc::unbounded_channel();
+        let depth = Arc::new(AtomicUsize::new(0));
+        let handle = ShardHandle {
+            id,
+            jobs,
+            frames: FrameTx { tx, depth: depth.clone() },
+            stats: Arc::default(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let own = handle.clone();
+        std::thread::Builder::new().name(format!("shard-{id}")).spawn(move || {
+            let shard = Shard::new(own);
+            LocalSet::new().block_on(&runtime, shard.run(jobs_rx, frames_rx, depth));
+        })?;
+        handles.push(handle);
+    }
+    Ok(handles)
+}
+
+impl Shard {
+    fn new(handle: ShardHandle) -> Rc<Self> {
+        Rc::new(Self {
+            handle,
+            streams: RefCell::default(),
+            governor: RefCell::default(),
+            pace: Cell::default(),
+            walk_ns: Cell::default(),
+            sends: Cell::default(),
+            scratch: RefCell::new(vec![0; SCRATCH]),
+            walks: RefCell::default(),
+            waiting: RefCell::default(),
+            pacer: Notify::new(),
+        })
+    }
+
+    async fn run(
+        self: Rc<Self>,
+        mut jobs: mpsc::Receiver<Job>,
+        mut frames: mpsc::UnboundedReceiver<ShardMsg>,
+        depth: Arc<AtomicUsize>,
+    ) {
+        let pacer = self.clone();
+        tokio::task::spawn_local(async move { pacer.pace_loop().await });
+        let mut govern = tokio::time::interval(GOVERN);
+        govern.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                n = frames.recv_many(&mut batch, 256) => {
+                    depth.fetch_sub(n, Relaxed);
+                    if n == 0 {
+                        return;
+                    }
+                    self.guard("frames", || self.receive(&mut batch));
+                }
+                job = jobs.recv() => match job {
+                    Some(job) => {
+                        let shard = self.clone();
+                        self.guard("job", || job(shard));
+                    }
+                    None => return,
+                },
+                _ = govern.tick() => self.guard("governor", || self.govern()),
+            }
+        }
+    }
+
+    /// A panic in what a shard does for one session must not end the others.
+    fn guard(&self, what: &'static str, f: impl FnOnce()) {
+        if std::panic::catch_unwind(AssertUnwindSafe(f)).is_err() {
+            self.handle.stats.panics.fetch_add(1, Relaxed);
+            tracing::error!(shard = self.id(), what, "bug: a panic was caught, the server goes on");
+        }
+    }
+
+    /// Number of the shard.
+    pub fn id(&self) -> usize {
+        self.handle.id
+    }
+
+    /// The shard as other threads see it.
+    pub fn handle(&self) -> &ShardHandle {
+        &self.handle
+    }
+
+    /// The pace its adaptive renditions are served at now.
+    pub fn pace(&self) -> Pace {
+        self.pace.get()
+    }
+
+    /// Runs a session on this shard. A panic in it ends that session only and is told as a bug.
+    pub fn spawn(self: &Rc<Self>, session: &str, task: impl Future<Output = ()> + 'static) {
+        let shard = self.clone();
+        let session: Box<str> = session.into();
+        shard.handle.stats.sessions.fetch_add(1, Relaxed);
+        tokio::task::spawn_local(async move {
+            let done = AssertUnwindSafe(task).catch_unwind().await;
+            shard.handle.stats.sessions.fetch_sub(1, Relaxed);
+            if done.is_err() {
+                shard.handle.stats.panics.fetch_add(1, Relaxed);
+                tracing::error!(%session, "bug: the session panicked and was ended");
+            }
+        });
+    }
+
+    /// Lends the shard's read buffer. Must not be called again from within `f`.
+    pub fn with_scratch<R>(&self, f: impl FnOnce(&mut [u8]) -> R) -> R {
+        f(&mut self.scratch.borrow_mut())
+    }
+
+    fn local(&self, stream: &Arc<Stream>) -> Rc<Local> {
+        self.streams
+            .borrow_mut()
+            .entry(stream.id)
+            .or_insert_with(|| {
+                Rc::new(Local { renditions: RefCell::default(), receivers: RefCell::default() })
+            })
+            .clone()
+    }
+
+    /// Begins to serve a socket from the log of `form`. `initial` (protocol replies, an HTTP head)
+    /// goes out first, then the prelude, then the log. The pacer writes to `tcp` by itself from
+    /// here on: the caller may still read, and sends only through
+    /// [`send_control`](Subscriber::send_control).
+    pub fn subscribe(
+        self: &Rc<Self>,
+        stream: &Arc<Stream>,
+        form: Form,
+        delivery: Delivery,
+        options: SubscribeOptions,
+        tcp: Rc<TcpStream>,
+        initial: &[u8],
+    ) -> Subscriber {
+        let subscriber =
+            self.subscribe_with(stream, form, delivery, options, Sink::Direct(tcp), initial);
+        subscriber.rendition.resume(&subscriber.sub);
+        subscriber
+    }
+
+    /// The same for a caller that takes the bytes and sends them itself (TLS, HTTP/2).
+    pub fn subscribe_pull(
+        self: &Rc<Self>,
+        stream: &Arc<Stream>,
+        form: Form,
+        delivery: Delivery,
+        options: SubscribeOptions,
+        initial: &[u8],
+    ) -> Subscriber {
+        self.subscribe_with(stream, form, delivery, options, Sink::Pull, initial)
+    }
+
+    fn subscribe_with(
+        self: &Rc<Self>,
+        stream: &Arc<Stream>,
+        form: Form,
+        delivery: Delivery,
+        options: SubscribeOptions,
+        sink: Sink,
+        initial: &[u8],
+    ) -> Subscriber {
+        let local = self.local(stream);
+        let same = |r: &&Rc<Rendition>| r.name == form.name && r.variant == form.variant;
+        let found = local.renditions.borrow().iter().find(same).cloned();
+        let rendition = found.unwrap_or_else(|| {
+            let snapshot = stream.attach(self.id(), &self.handle.frames);
+            let made = Rendition::new(stream.clone(), form, delivery, snapshot);
+            local.renditions.borrow_mut().push(made.clone());
+            self.handle.stats.renditions.fetch_add(1, Relaxed);
+            made
+        });
+        let sub = Sub {
+            sink,
+            offset: Cell::new(0),
+            state: Cell::new(State::Walking),
+            paused: Cell::new(false),
+            slot: Cell::new(0),
+            generation: Cell::new(0),
+            rest: RefCell::default(),
+            wake: Notify::new(),
+            progress: Cell::new(Instant::now()),
+            told_lag: Cell::new(None),
+            options,
+        };
+        let sub = rendition.add(sub, initial);
+        self.handle.stats.subscribers.fetch_add(1, Relaxed);
+        Subscriber { sub, rendition, shard: self.clone() }
+    }
+
+    /// Receives the frames themselves. Begins with what joiners would get: the configurations and
+    /// the cached frames from the last key frame on.
+    pub fn subscribe_frames(self: &Rc<Self>, stream: &Arc<Stream>) -> FrameReceiver {
+        let local = self.local(stream);
+        let snapshot = stream.attach(self.id(), &self.handle.frames);
+        let queue = Rc::new(FrameQueue::default());
+        queue.seq.set(snapshot.seq);
+        if stream.is_active() {
+            queue.push_event(Received::Published);
+            for frame in snapshot.headers.in_order() {
+                queue.push(frame);
+            }
+            for frame in &snapshot.gop {
+                queue.push(frame);
+            }
+        }
+        local.receivers.borrow_mut().push(queue.clone());
+        FrameReceiver { queue, stream: stream.clone(), shard: self.clone() }
+    }
+
+    pub(crate) fn drop_rendition(&self, rendition: &Rc<Rendition>) {
+        let stream = rendition.stream.clone();
+        if let Some(local) = self.streams.borrow().get(&stream.id) {
+            let mut renditions = local.renditions.borrow_mut();
+            let before = renditions.len();
+            renditions.retain(|r| !Rc::ptr_eq(r, rendition));
+            let gone = before.saturating_sub(renditions.len());
+            self.handle.stats.renditions.fetch_sub(gone, Relaxed);
+        }
+        self.forget_if_unused(&stream);
+    }
+
+    pub(crate) fn left(&self) {
+        self.handle.stats.subscribers.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn drop_receiver(&self, stream: &Arc<Stream>, queue: &Rc<FrameQueue>) {
+        if let Some(local) = self.streams.borrow().get(&stream.id) {
+            local.receivers.borrow_mut().retain(|q| !Rc::ptr_eq(q, queue));
+        }
+        self.forget_if_unused(stream);
+    }
+
+    fn forget_if_unused(&self, stream: &Arc<Stream>) {
+        let mut streams = self.streams.borrow_mut();
+        let unused = streams.get(&stream.id).is_some_and(|local| {
+            local.renditions.borrow().is_empty() && local.receivers.borrow().is_empty()
+        });
+        if unused {
+            streams.remove(&stream.id);
+            stream.detach(self.id());
+        }
+    }
+
+    fn find(&self, stream: u64) -> Option<Rc<Local>> {
+        self.streams.borrow().get(&stream).cloned()
+    }
+
+    pub(crate) fn deliver(&self, stream: u64, seq: u64, frame: &Arc<Frame>) {
+        let Some(local) = self.find(stream) else { return };
+        for rendition in local.renditions.borrow().iter() {
+            rendition.push(seq, frame);
+        }
+        for queue in local.receivers.borrow().iter() {
+            if seq > queue.seq.get() {
+                queue.push(frame);
+            }
+        }
+    }
+
+    fn receive(self: &Rc<Self>, batch: &mut Vec<ShardMsg>) {
+        let mut touched: SmallVec<[u64; 16]> = SmallVec::new();
+        for msg in batch.drain(..) {
+            if !touched.contains(&msg.stream) && touched.len() < 64 {
+                touched.push(msg.stream);
+            }
+            match msg.what {
+                What::Frame(frame) => {
+                    self.deliver(msg.stream, msg.seq, &frame);
+                    if touched.len() >= 64 && !touched.contains(&msg.stream) {
+                        self.flush(msg.stream);
+                    }
+                }
+                What::Published => self.event(msg.stream, |r| r.refresh(None), Received::Published),
+                What::Unpublished => {
+                    self.event(msg.stream, |r| r.unpublished(msg.seq), Received::Unpublished);
+                }
+            }
+        }
+        for stream in touched {
+            self.flush(stream);
+        }
+    }
+
+    fn event(&self, stream: u64, each: impl Fn(&Rendition), told: Received) {
+        let Some(local) = self.find(stream) else { return };
+        for rendition in local.renditions.borrow().iter() {
+            each(rendition);
+            if rendition.owed() > 0 {
+                self.enqueue_walk(rendition);
+            }
+        }
+        for queue in local.receivers.borrow().iter() {
+            queue.push_event(told.clone());
+        }
+    }
+
+    /// Applies the delivery options of a reloaded virtual host to a stream on this shard.
+    pub fn reconfigure(&self, stream: &Arc<Stream>, delivery: Delivery) {
+        if let Some(local) = self.find(stream.id) {
+            for rendition in local.renditions.borrow().iter() {
+                rendition.refresh(Some(delivery));
+            }
+        }
+    }
+
+    /// Lets the pacer act on what was delivered to a stream.
+    pub(crate) fn flush(&self, stream: u64) {
+        let Some(local) = self.find(stream) else { return };
+        let now = Instant::now();
+        for rendition in local.renditions.borrow().iter() {
+            if rendition.flush(self.pace.get(), now) {
+                self.look_after(rendition);
+            }
+        }
+    }
+
+    /// Serves a small walk at once; leaves a large one, or a wait, to the pacer task.
+    fn look_after(&self, rendition: &Rc<Rendition>) {
+        let owed = rendition.owed();
+        if owed > 0 && owed <= INLINE_WALK {
+            self.walk(rendition);
+        }
+        if rendition.owed() > 0 {
+            self.enqueue_walk(rendition);
+        } else {
+            let mut waiting = self.waiting.borrow_mut();
+            if !waiting.iter().any(|r| Rc::ptr_eq(r, rendition)) {
+                waiting.push(rendition.clone());
+                if waiting.len() == 1 {
+                    self.pacer.notify_one();
+                }
+            }
+        }
+    }
+
+    fn enqueue_walk(&self, rendition: &Rc<Rendition>) {
+        let mut walks = self.walks.borrow_mut();
+        if !walks.iter().any(|r| Rc::ptr_eq(r, rendition)) {
+            walks.push_back(rendition.clone());
+            self.pacer.notify_one();
+        }
+    }
+
+    fn walk(&self, rendition: &Rc<Rendition>) -> Walked {
+        let begun = Instant::now();
+        let walked = rendition.walk(begun + SLICE);
+        let spent = begun.elapsed();
+        let ns = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
+        self.walk_ns.set(self.walk_ns.get().saturating_add(ns));
+        self.sends.set(self.sends.get().saturating_add(walked.sends));
+        let stats = &self.handle.stats;
+        stats.sends.fetch_add(walked.sends, Relaxed);
+        stats.sent_bytes.fetch_add(walked.bytes, Relaxed);
+        stats.walk_us.fetch_add(ns / 1000, Relaxed);
+        walked
+    }
+
+    async fn pace_loop(self: Rc<Self>) {
+        let mut timer = tokio::time::interval(TICK);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let idle = self.waiting.borrow().is_empty();
+            if self.walks.borrow().is_empty() {
+                tokio::select! {
+                    () = self.pacer.notified() => {}
+                    _ = timer.tick(), if !idle => self.guard("pacer timer", || self.on_timer()),
+                }
+            }
+            loop {
+                let next = self.walks.borrow_mut().pop_front();
+                let Some(rendition) = next else { break };
+                self.guard("walk", || {
+                    if self.walk(&rendition).more {
+                        self.walks.borrow_mut().push_back(rendition.clone());
+                    }
+                });
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn on_timer(&self) {
+        let now = Instant::now();
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        for rendition in waiting {
+            let still = rendition.on_timer(self.pace.get(), now);
+            let owed = rendition.owed();
+            if owed > 0 && owed <= INLINE_WALK {
+                self.walk(&rendition);
+            } else if owed > 0 {
+                self.enqueue_walk(&rendition);
+            }
+            if still {
+                self.waiting.borrow_mut().push(rendition);
+            }
+        }
+    }
+
+    fn govern(&self) {
+        let mut demand = Demand::default();
+        let mut log_bytes = 0usize;
+        let per_s = 1.0 / GOVERN.as_secs_f64();
+        let pace = self.pace.get();
+        for local in self.streams.borrow().values() {
+            for rendition in local.renditions.borrow().iter() {
+                log_bytes = log_bytes.saturating_add(rendition.memory());
+                let p = rendition.take_period(pace);
+                let subs = p.subs as f64;
+                let frames = if p.video > 0 { p.video } else { p.batches.min(13) };
+                if p.adaptive {
+                    demand.message += subs * f64::from(p.batches) * per_s;
+                    demand.frame += subs * f64::from(frames) * per_s;
+                } else {
+                    demand.fixed += subs * f64::from(frames) * per_s / f64::from(p.k);
+                }
+            }
+        }
+        let mut governor = self.governor.borrow_mut();
+        let spent = Duration::from_nanos(self.walk_ns.replace(0));
+        governor.measured(self.sends.replace(0), spent);
+        let new = governor.decide(demand);
+        if new != pace {
+            tracing::debug!(shard = self.id(), ?pace, ?new, "pace changes");
+        }
+        self.pace.set(new);
+        let k = if new == Pace::Message { 0 } else { new.k() };
+        self.handle.stats.pace.store(k, Relaxed);
+        self.handle.stats.log_bytes.store(log_bytes, Relaxed);
+    }
+}

@@ -1,0 +1,225 @@
+//! A subscriber: an offset into a rendition log and a socket. No queue.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::rendition::Rendition;
+use crate::shard::Shard;
+
+/// Counters of one session. The owning shard writes, the API reads.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Bytes received from the peer.
+    pub recv_bytes: AtomicU64,
+    /// Bytes sent to the peer.
+    pub send_bytes: AtomicU64,
+    /// Messages sent to a player or received from a publisher.
+    pub messages: AtomicU64,
+    /// Times the cursor jumped because the peer was too slow.
+    pub lag_jumps: AtomicU64,
+    /// Messages that those jumps left out.
+    pub lag_dropped: AtomicU64,
+}
+
+impl Counters {
+    /// Adds to a counter that only the calling shard writes: no locked instruction.
+    #[inline]
+    pub fn add(counter: &AtomicU64, n: u64) {
+        counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+}
+
+/// Why a subscription ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The peer closed the connection or it broke.
+    Peer(io::ErrorKind),
+    /// The peer took no byte for `queue_length`.
+    Stalled,
+    /// Control messages piled up because the peer does not read.
+    Overflow,
+}
+
+/// Options of one subscription.
+#[derive(Clone, Debug)]
+pub struct SubscribeOptions {
+    /// How far behind a viewer may fall before its cursor jumps, and how long it may take no byte
+    /// at all before it is closed.
+    pub queue_length: Duration,
+    /// Session id for the log.
+    pub session: Arc<str>,
+    /// Where the bytes are counted.
+    pub counters: Arc<Counters>,
+    /// Start at the last key frame (`true`) or at the next frame.
+    pub from_key: bool,
+}
+
+/// Bytes that may wait in front of the log for one subscriber: control messages and the rest of a
+/// message that was cut. More means that the peer does not read while it keeps asking.
+const REST_LIMIT: usize = 1 << 20;
+/// Most bytes handed to the kernel in one call while catching up.
+pub(crate) const CATCH_UP: usize = 256 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// In the walk.
+    Walking,
+    /// The socket was full: waits for writability outside the walk.
+    Blocked,
+    /// Ended; waits to be dropped.
+    Closed(End),
+}
+
+pub(crate) enum Sink {
+    /// The pacer writes to the socket itself.
+    Direct(Rc<TcpStream>),
+    /// The owner is woken and takes bytes (TLS, HTTP/2).
+    Pull,
+}
+
+pub(crate) struct Sub {
+    pub(crate) sink: Sink,
+    pub(crate) offset: Cell<u64>,
+    pub(crate) state: Cell<State>,
+    pub(crate) paused: Cell<bool>,
+    pub(crate) slot: Cell<usize>,
+    pub(crate) generation: Cell<u64>,
+    /// Goes out before the log: prelude, control messages, the rest of a cut message.
+    pub(crate) rest: RefCell<Vec<u8>>,
+    pub(crate) wake: Notify,
+    pub(crate) progress: Cell<Instant>,
+    pub(crate) told_lag: Cell<Option<Instant>>,
+    pub(crate) options: SubscribeOptions,
+}
+
+impl Sub {
+    pub(crate) fn close(&self, end: End) {
+        if !matches!(self.state.get(), State::Closed(_)) {
+            self.state.set(State::Closed(end));
+        }
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn block(&self) {
+        self.state.set(State::Blocked);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn count_sent(&self, n: usize) {
+        Counters::add(&self.options.counters.send_bytes, n as u64);
+    }
+}
+
+/// One player's place in a rendition log. Lives on its shard; dropping it leaves the stream.
+pub struct Subscriber {
+    pub(crate) sub: Rc<Sub>,
+    pub(crate) rendition: Rc<Rendition>,
+    pub(crate) shard: Rc<Shard>,
+}
+
+impl Subscriber {
+    /// Serves a direct subscriber while its socket is full, and returns when it ends. Cancel safe.
+    /// Costs nothing while the socket keeps up: the pacer writes by itself.
+    pub async fn drive(&self) -> End {
+        let sub = &*self.sub;
+        loop {
+            match (sub.state.get(), &sub.sink) {
+                (State::Closed(end), _) => return end,
+                (State::Blocked, Sink::Direct(tcp)) => {
+                    let stalled = sub.progress.get() + sub.options.queue_length;
+                    tokio::select! {
+                        ready = tcp.writable() => match ready {
+                            Ok(()) => self.rendition.resume(sub),
+                            Err(e) => sub.close(End::Peer(e.kind())),
+                        },
+                        () = sub.wake.notified() => {}
+                        () = tokio::time::sleep_until(stalled.into()) => {
+                            if sub.progress.get() + sub.options.queue_length <= Instant::now() {
+                                sub.close(End::Stalled);
+                            }
+                        }
+                    }
+                }
+                _ => sub.wake.notified().await,
+            }
+        }
+    }
+
+    /// For pull subscribers: waits until there is something to take.
+    ///
+    /// # Errors
+    /// [`End`] when the subscription was ended by the hub.
+    pub async fn ready(&self) -> Result<(), End> {
+        loop {
+            if let State::Closed(end) = self.sub.state.get() {
+                return Err(end);
+            }
+            if self.rendition.has_bytes(&self.sub) && self.sub.state.get() == State::Walking {
+                return Ok(());
+            }
+            self.sub.wake.notified().await;
+            if self.rendition.has_bytes(&self.sub) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// For pull subscribers: copies up to about `max` bytes behind `out`. Returns how many.
+    pub fn take(&self, max: usize, out: &mut Vec<u8>) -> usize {
+        self.rendition.take(&self.sub, max, out)
+    }
+
+    /// Puts whole protocol messages between two messages of the stream. Sent at once when the
+    /// socket allows it.
+    pub fn send_control(&self, bytes: &[u8]) {
+        if self.sub.rest.borrow().len() + bytes.len() > REST_LIMIT {
+            self.sub.close(End::Overflow);
+            return;
+        }
+        self.rendition.cut_to_border(&self.sub);
+        self.sub.rest.borrow_mut().extend_from_slice(bytes);
+        self.kick();
+    }
+
+    /// Stops or resumes delivery; a resumed subscriber starts at the last key frame.
+    pub fn pause(&self, on: bool) {
+        if self.sub.paused.get() == on {
+            return;
+        }
+        if on {
+            self.rendition.cut_to_border(&self.sub);
+        } else {
+            self.rendition.rejoin(&self.sub);
+        }
+        self.sub.paused.set(on);
+        self.kick();
+    }
+
+    fn kick(&self) {
+        match (&self.sub.sink, self.sub.state.get()) {
+            (Sink::Direct(_), State::Walking) => self.rendition.resume(&self.sub),
+            _ => self.sub.wake.notify_one(),
+        }
+    }
+
+    /// Milliseconds of media between what was sent and the newest frame.
+    pub fn lag_ms(&self) -> i64 {
+        self.rendition.lag_ms(&self.sub)
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.shard.left();
+        if self.rendition.remove(&self.sub) {
+            self.shard.drop_rendition(&self.rendition);
+        }
+    }
+}
