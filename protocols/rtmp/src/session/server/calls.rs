@@ -32,6 +32,8 @@ impl Server {
             client_addr: self.client_addr,
         };
         self.object_encoding = connect.object_encoding as f32;
+        let enhanced = ["fourCcList", "capsEx", "videoFourCcInfoMap", "audioFourCcInfoMap"];
+        self.enhanced = enhanced.iter().any(|name| connect.command.get(name).is_some());
         self.phase = Phase::ConnectAsked;
         self.events.push_back(Event::ConnectAsked(Box::new(connect)));
         Ok(())
