@@ -8,6 +8,8 @@
 //! Specification: RTMP 1.0, section 7; the order and the fields of replies follow what encoders
 //! and players in the field were built against.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod acks;
 pub mod client;
 pub mod server;

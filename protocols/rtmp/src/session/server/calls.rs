@@ -173,7 +173,7 @@ impl Server {
             url,
             start: call.number(2).unwrap_or(-2.0),
             // Negative and zero mean no end; the cast saturates.
-            duration_ms: call.number(3).filter(|millis| *millis > 0.0).map(|millis| millis as u32),
+            duration_ms: call.number(3).filter(|millis| *millis >= 1.0).map(|millis| millis as u32),
             // A flag for most clients, a number for some.
             reset: call.boolean(4).or(call.number(4).map(|n| n != 0.0)).unwrap_or(true),
         };
