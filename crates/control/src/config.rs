@@ -6,7 +6,7 @@
 //! the immutable snapshot of [`gate::conf`]; comparing two of them is done there.
 //!
 //! The only contact with the outside is [`FileLoader`]; the environment is an argument. The
-//! grammar alone is [`parse`]. [`reference`] writes the documentation of all directives.
+//! grammar alone is [`parse`]. [`reference()`] writes the documentation of all directives.
 
 mod builtin;
 mod check;
@@ -31,7 +31,7 @@ use gate::conf::{Config, Node, Table};
 pub use builtin::{BUILTIN, BUILTIN_NAME};
 pub use diagnostic::{CONFIG_INVALID, Diagnostic, MISSING_INCLUDE, Place, Severity, exit_status};
 pub use full_sample::full_sample;
-pub use grammar::{MAX_DEPTH, Mistake, SyntaxError, parse};
+pub use grammar::{MAX_DEPTH, MAX_MISTAKES, Mistake, SyntaxError, parse};
 pub use reference::{Language, reference};
 
 use diagnostic::Report;
@@ -78,7 +78,7 @@ pub struct Facts {
 }
 
 /// Everything a configuration is made from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     /// All directives there are.
     pub table: Arc<Table>,
@@ -103,10 +103,12 @@ pub type Loaded = (Arc<Config>, Vec<Diagnostic>);
 pub fn load(request: Request, loader: &dyn FileLoader) -> Result<Loaded, Vec<Diagnostic>> {
     let Request { table, file, env_only, env, facts } = request;
     let set = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
+    let (env_only, file) =
+        (env_only || set("SRS_ENV_ONLY").is_some(), set("SRS_CONFIG_FILE").or(file));
     let mut report = Report::default();
-    let mut nodes = if env_only || set("SRS_ENV_ONLY").is_some() {
+    let mut nodes = if env_only {
         include::read_text(loader, ENVIRONMENT_ONLY_NAME, ENVIRONMENT_ONLY, &mut report)
-    } else if let Some(path) = set("SRS_CONFIG_FILE").or(file) {
+    } else if let Some(path) = file {
         let nodes = include::read(loader, &path, &mut report);
         if nodes.is_empty() && !report.has_errors() {
             report.say(Severity::Error, Place::File(path), "the configuration is empty");
@@ -122,6 +124,10 @@ pub fn load(request: Request, loader: &dyn FileLoader) -> Result<Loaded, Vec<Dia
     }
     legacy::rewrite(&mut nodes, &mut report);
     check::check_all(&table, &mut nodes, &env, &mut report);
+    // The rest of the environment is nobody's business, and may hold secrets.
+    let mut env = env;
+    let known: Vec<String> = table.rows().flat_map(|row| row.env_names()).collect();
+    env.retain(|name, _| known.contains(name));
     let draft = Config::new(Arc::clone(&table), nodes, env.clone(), Vec::new());
     let nodes = share_https_port(&draft);
     let draft = Config::new(Arc::clone(&table), nodes, env.clone(), Vec::new());

@@ -32,7 +32,9 @@ impl Checker<'_> {
         for node in nodes {
             let full = join(path, &node.name);
             let Some(row) = self.table.get(&full) else {
-                if !free {
+                if free {
+                    self.unknown_but_free(path, node);
+                } else {
                     self.unknown(path, node);
                 }
                 continue;
@@ -157,6 +159,16 @@ impl Checker<'_> {
         self.report.help(used);
     }
 
+    /// Anything may stand there, but what looks like a slip is told.
+    fn unknown_but_free(&mut self, path: &str, node: &Node) {
+        let near = nearest(&node.name, self.table.children(path).map(|row| row.name()));
+        if let Some(near) = near {
+            let message = format!("nothing in {path} is called `{}`", node.name);
+            self.report.at(Severity::Warning, node.span, message);
+            self.report.help(format!("did you mean `{near}`?"));
+        }
+    }
+
     fn unknown(&mut self, path: &str, node: &Node) {
         let place = if path.is_empty() { String::new() } else { format!(" in {path}") };
         let message = format!("unknown directive `{}`{place}", node.name);
@@ -191,8 +203,10 @@ impl Checker<'_> {
                         if many { value.split(' ').collect() } else { vec![value.as_str()] };
                     for word in words.into_iter().filter(|word| !word.is_empty()) {
                         if let Err(fault) = check(row, word) {
-                            let place =
-                                Place::Environment { name: name.clone(), value: value.clone() };
+                            let place = Place::Environment {
+                                name: name.clone(),
+                                value: Some(value.clone()),
+                            };
                             self.fault(row, word, &fault, place);
                         }
                     }
@@ -207,7 +221,7 @@ impl Checker<'_> {
             // Others may use the prefix for their own ends: only what looks like a slip is told.
             let Some(near) = nearest(name, known.iter().map(String::as_str)) else { continue };
             let help = format!("did you mean `{near}`?");
-            let place = Place::Environment { name: name.clone(), value: value.clone() };
+            let place = Place::Environment { name: name.clone(), value: None };
             self.report.say(Severity::Warning, place, "no directive has this variable");
             self.report.help(help);
         }

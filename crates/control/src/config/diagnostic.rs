@@ -47,8 +47,8 @@ pub enum Place {
     Environment {
         /// Its name.
         name: String,
-        /// What it says.
-        value: String,
+        /// What it says; not shown where it may be a secret.
+        value: Option<String>,
     },
     /// The configuration as a whole.
     Nowhere,
@@ -117,8 +117,10 @@ impl fmt::Display for Diagnostic {
                 let marks = "^".repeat((*len as usize).clamp(1, room));
                 write!(f, "\n {number} | {text}\n {gutter} | {indent}{marks}")?;
             }
-            Place::Environment { name, value } => write!(f, "\n   | {name}={value}")?,
-            Place::File(_) | Place::Nowhere => {}
+            Place::Environment { name, value: Some(value) } => {
+                write!(f, "\n   | {name}={value}")?;
+            }
+            Place::Environment { value: None, .. } | Place::File(_) | Place::Nowhere => {}
         }
         match &self.help {
             Some(help) => write!(f, "\n   = help: {help}"),

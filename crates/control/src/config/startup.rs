@@ -36,10 +36,8 @@ pub(super) fn announce(config: &Config, report: &mut Report) {
         let Some((section, relative)) = check.switched_on(row) else { continue };
         told.push(feature);
         let place = check.place(&section, &relative);
-        let message =
-            format!("`{}` asks for {feature}, which this release does not have", row.path);
+        let message = format!("`{}`: this release does not have {feature}", row.path);
         check.report.say(Severity::Warning, place, message);
-        check.report.help("everything else works as it is written");
     }
     check.ignored("", config.nodes(), &mut Vec::new());
 }
@@ -53,7 +51,7 @@ impl<'a> Check<'a> {
     fn place(&self, section: &Section<'_>, relative: &str) -> Place {
         match section.origin(relative) {
             gate::conf::Origin::Environment(name) => {
-                let value = section.str(relative).to_owned();
+                let value = Some(section.str(relative).to_owned());
                 Place::Environment { name, value }
             }
             gate::conf::Origin::File(span) => self.report.sources.place(span),
@@ -160,6 +158,8 @@ impl<'a> Check<'a> {
                 "a virtual host has one `http_remux`, this is another",
             );
         }
+        // SRS of late also refuses HLS beside a live `.ts`, because their paths may collide. Here
+        // the path of a segment is looked for first, so both may be on.
         if vhost.bool("forward.enabled") && !vhost.seconds("publish.kickoff_for_idle").is_zero() {
             let message = "`forward` and `publish.kickoff_for_idle` exclude each other";
             self.refuse(vhost, "publish.kickoff_for_idle", message);

@@ -24,8 +24,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
             "承载媒体的工作线程数；`0` 表示等于进程可用的核数，会考虑 CPU 亲和性与容器配额。",
         ),
     Directive::new("max_connections", Int).default("1000").range(1.0, MANY).reload(Live).docs(
-        "Most client connections at a time, all protocols together. One more is accepted and closed at once. The server refuses to start when the limit of open files is too low for it.",
-        "全部协议合计的最大客户端连接数。超出的连接接受后立即关闭。若打开文件数上限不足，服务器拒绝启动。",
+        "Most client connections at a time, all protocols together. One more is accepted and closed at once. The server refuses to start when the limit of open files is too low for what is written here; for the default it only warns.",
+        "全部协议合计的最大客户端连接数。超出的连接接受后立即关闭。若打开文件数上限不足以满足此处写出的值，服务器拒绝启动；仅用默认值时只发出警告。",
     ),
     Directive::new("max_connections_per_ip", Int)
         .default("0")
@@ -162,6 +162,10 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     Directive::new("kafka", FreeBlock).since("3").ignored().docs(
         "Reporting to Kafka, seen in early versions of SRS 3.",
         "SRS 3 早期版本中的 Kafka 上报。",
+    ),
+    Directive::new("28181_stream_server", FreeBlock).since("5").ignored().docs(
+        "GB28181 receiver seen in early versions of SRS 5.",
+        "SRS 5 早期版本中的 GB28181 接收端。",
     ),
     Directive::new("tencentcloud_cls", FreeBlock).since("5").ignored().docs(
         "Log service of a cloud vendor.",

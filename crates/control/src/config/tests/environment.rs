@@ -90,7 +90,11 @@ fn a_slip_in_a_variables_name_is_told_and_foreign_names_are_not() {
         [("SRS_MAX_CONECTIONS", "10"), ("SRS_SERVICE_HOST", "10.0.0.1"), ("SRS_PORT", "tcp://x")];
     let (_, said) = text_with("listen 1;", &env).unwrap();
     assert_eq!(warnings(&said), ["no directive has this variable"]);
-    assert_eq!(said[0].help.as_deref(), Some("did you mean `SRS_MAX_CONNECTIONS`?"));
+    assert_eq!(
+        said[0].to_string(),
+        "SRS_MAX_CONECTIONS: warning: no directive has this variable\n   \
+         = help: did you mean `SRS_MAX_CONNECTIONS`?"
+    );
 }
 
 #[test]
@@ -125,8 +129,14 @@ fn a_planned_feature_switched_on_by_a_variable_is_told_with_the_variable() {
     let (_, said) = text_with("listen 1;", &[("SRS_RTC_SERVER_ENABLED", "on")]).unwrap();
     assert_eq!(
         said[0].to_string(),
-        "SRS_RTC_SERVER_ENABLED: warning: `rtc_server.enabled` asks for WebRTC, which this release does not have\n   \
-         | SRS_RTC_SERVER_ENABLED=on\n   \
-         = help: everything else works as it is written"
+        "SRS_RTC_SERVER_ENABLED: warning: `rtc_server.enabled`: this release does not have WebRTC\n   \
+         | SRS_RTC_SERVER_ENABLED=on"
     );
+}
+
+#[test]
+fn the_older_name_of_the_srt_bridge_is_read_too() {
+    let source = in_vhost("enabled on;");
+    let (config, _) = text_with(&source, &[("SRS_VHOST_SRT_TO_RTMP", "off")]).unwrap();
+    assert!(!config.vhost("v").unwrap().bool("srt.srt_to_rtmp"));
 }

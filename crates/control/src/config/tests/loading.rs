@@ -165,9 +165,9 @@ fn a_planned_feature_that_is_switched_on_is_told_once() {
     assert_eq!(
         warnings(&said),
         [
-            "`rtc_server.enabled` asks for WebRTC, which this release does not have",
-            "`vhost.cluster.mode` asks for clustering (edge and origin cluster), which this release does not have",
-            "`vhost.hls.hls_keys` asks for HLS encryption, which this release does not have",
+            "`rtc_server.enabled`: this release does not have WebRTC",
+            "`vhost.cluster.mode`: this release does not have clustering (edge and origin cluster)",
+            "`vhost.hls.hls_keys`: this release does not have HLS encryption",
         ]
     );
 }
@@ -354,4 +354,23 @@ proptest! {
         let (again, _) = good(&gate::conf::print(config.nodes()));
         prop_assert_eq!(diff(&config, &again), []);
     }
+}
+
+#[test]
+fn a_slip_where_anything_may_stand_is_told_all_the_same() {
+    let (_, said) = good("listen 1;\nhttp_server { https { certt x; other y; } }\n");
+    assert_eq!(warnings(&said), ["nothing in http_server.https is called `certt`"]);
+    assert_eq!(said[0].help.as_deref(), Some("did you mean `cert`?"));
+}
+
+#[test]
+fn a_text_that_is_no_configuration_is_not_complained_about_for_ever() {
+    let list = bad(&"a\n".repeat(10_000));
+    assert_eq!(list.len(), MAX_MISTAKES);
+}
+
+#[test]
+fn a_snapshot_does_not_show_what_it_knows() {
+    let (config, _) = good("listen 1; http_api { auth { password secret; } }");
+    assert_eq!(format!("{config:?}"), "Config { files: [\"x.conf\"], .. }");
 }

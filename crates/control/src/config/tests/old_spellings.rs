@@ -5,7 +5,7 @@ fn rewritten(lines: &str) -> (String, usize) {
     let (config, said) = good(&in_vhost(lines));
     let vhost = config.nodes().iter().find(|node| node.name == "vhost").unwrap();
     let old = said.iter().filter(|one| {
-        one.severity == Severity::Warning && !one.message.contains("which this release")
+        one.severity == Severity::Warning && !one.message.contains("this release does")
     });
     let text = gate::conf::print(vhost.nodes());
     (text.split_whitespace().collect::<Vec<_>>().join(" "), old.count())
