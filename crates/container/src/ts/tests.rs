@@ -287,6 +287,20 @@ fn a_track_that_was_guessed_wrong_leaves_the_map_and_the_start_can_be_mended() {
 }
 
 #[test]
+fn a_guess_that_comes_true_changes_nothing_in_the_map() {
+    let mut muxer = Muxer::new(TsConfig { video: None, ..TsConfig::default() });
+    let mut out = Vec::new();
+    muxer.psi(&mut out);
+    muxer.push(&config(Codec::Aac, ASC), &mut out).unwrap();
+    muxer.push(&sound(0, 9), &mut out).unwrap();
+    assert_eq!(out.len(), 3 * PACKET);
+    muxer.lead();
+    muxer.push(&sound(2000, 9), &mut out).unwrap();
+    assert_eq!(out.len(), 6 * PACKET);
+    valid(&out[3 * PACKET..]);
+}
+
+#[test]
 fn a_change_of_coding_bumps_the_version_of_the_map() {
     let mut muxer = Muxer::new(TsConfig::default());
     let mut out = both(&mut muxer);
