@@ -461,6 +461,25 @@ proptest! {
     }
 
     #[test]
+    fn packets_of_rubbish_can_be_demuxed(
+        packets in prop::collection::vec(
+            (prop::sample::select(vec![0u16, PID_PMT, PID_VIDEO, PID_AAC, 0x1fff]), any::<u8>(),
+             any::<bool>(), prop::collection::vec(any::<u8>(), 184)), 1..40),
+    ) {
+        let mut muxer = Muxer::new(TsConfig::default());
+        let mut out = both(&mut muxer);
+        muxer.push(&picture(0, true, 500), &mut out).unwrap();
+        for (pid, control, start, body) in packets {
+            let [high, low] = (pid | if start { 0x4000 } else { 0 }).to_be_bytes();
+            out.extend_from_slice(&[SYNC, high, low, control & 0x3f]);
+            out.extend_from_slice(&body);
+        }
+        let events = read(&out);
+        let access_units = events.iter().filter(|e| matches!(e, Event::AccessUnit(_))).count();
+        prop_assert!(access_units <= 41);
+    }
+
+    #[test]
     fn damaged_streams_can_be_demuxed(
         hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..40),
     ) {
