@@ -8,19 +8,27 @@
 //! arguments. Nothing here knows a protocol or a container.
 
 pub mod aac;
+pub mod ac3;
+pub mod av1;
 pub mod bits;
 pub mod codec;
 pub mod error;
+pub mod flac;
 pub mod frame;
 pub mod h264;
 pub mod h265;
 pub mod info;
+pub mod mp3;
 pub mod nal;
+pub mod opus;
 pub mod time;
 pub mod timeline;
+pub mod vp8;
+pub mod vp9;
 
 pub use codec::{Codec, Kind};
 pub use error::ReadError;
 pub use frame::{Flags, Frame};
+pub use info::CodecInfo;
 pub use time::Timestamp;
 pub use timeline::{ClockUnwrap, Timeline};
