@@ -17,7 +17,7 @@ mod packet;
 mod psi;
 pub mod validate;
 
-pub use demux::{AccessUnit, Demuxer, Event, Fault, Unwrapper};
+pub use demux::{AccessUnit, Demuxer, Event, Fault};
 pub use mux::{LeftOut, Listing, Muxer, TsConfig};
 pub use psi::{ElementaryStream, crc32};
 

@@ -1,12 +1,15 @@
-//! What decides and tells: configuration, HTTP API, metrics, health, sampling.
+//! The control plane: what decides and tells, and never carries media.
 //!
-//! [`config`] turns text into a checked snapshot. [`api`] is the HTTP API of SRS and what belongs
-//! beside it, as mounts on the HTTP ports that `gate` owns. [`sampler`] measures process, system
-//! and traffic for it and cleans up behind streams that nobody uses.
-//!
-//! Nothing here is on the path of frames, and nothing here knows a protocol.
+//! [`config`] turns files and environment into a checked snapshot, [`reload`] replaces it while
+//! the server runs; [`log`] and [`process`] are how the server appears to its operator. [`api`] is
+//! the HTTP API of SRS and what belongs beside it, [`metrics`] the same figures for Prometheus;
+//! [`sampler`] measures process, system and traffic for both and cleans up behind streams. Runs on
+//! a small runtime of its own; a gate is known here only as `dyn Gate`.
 
 pub mod api;
 pub mod config;
+pub mod log;
 pub mod metrics;
+pub mod process;
+pub mod reload;
 pub mod sampler;

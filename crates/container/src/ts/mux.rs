@@ -136,6 +136,10 @@ impl<S: Default> Lane<S> {
         }
     }
 
+    fn knows(&self, codec: Codec) -> bool {
+        self.carried.is_some_and(|(known, _)| known == codec)
+    }
+
     /// PTS and DTS to write, in order and legal.
     fn place(&mut self, frame: &Frame) -> (i64, i64) {
         let mut dts = frame.dts.as_90k();
@@ -228,7 +232,9 @@ impl Muxer {
             Kind::Video => self.video.carried,
             _ => self.audio.carried,
         };
-        if known.is_some_and(|(codec, _)| codec != frame.codec) || kind == Kind::Video {
+        let carries = psi::carriage(frame.codec).is_some();
+        if known.is_some_and(|(codec, _)| codec != frame.codec) || (kind == Kind::Video && carries)
+        {
             self.flush(out);
         }
         let carriage = match kind {
@@ -250,6 +256,34 @@ impl Muxer {
             Kind::Video => self.push_video(frame, carriage, out),
             _ => self.push_audio(frame, carriage, out),
         }
+    }
+
+    /// Whether [`push`](Self::push) would write the frame, as far as that can be told without
+    /// reading its payload: for those who decide something by a frame before they push it.
+    ///
+    /// # Errors
+    /// Those of `push` for which it would be left out.
+    pub fn ready(&self, frame: &Frame) -> Result<(), LeftOut> {
+        if frame.kind() == Kind::Data || frame.flags.contains(Flags::END) {
+            return Ok(());
+        }
+        if frame.track != 0 {
+            return Err(LeftOut::Track(frame.track));
+        }
+        if carriage(frame.codec).is_none() {
+            return Err(LeftOut::Codec(frame.codec));
+        }
+        let configured = match frame.codec {
+            Codec::H264 | Codec::H265 => {
+                self.video.knows(frame.codec) && self.video.setup.is_configured()
+            }
+            Codec::Aac => self.audio.knows(frame.codec) && self.audio.setup.is_configured(),
+            _ => true,
+        };
+        if configured || frame.is_config() {
+            return Ok(());
+        }
+        Err(LeftOut::NoConfiguration(frame.codec))
     }
 
     /// Appends PAT and PMT now. A key frame that comes next does not repeat them.
