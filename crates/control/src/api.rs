@@ -30,38 +30,29 @@ use http::request::Parts;
 use serde_json::Value;
 
 use crate::metrics;
+use crate::reload;
 use crate::sampler::Figures;
 
-/// How the last reload went, in the words of `rpc=reload-fetch`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReloadState {
-    /// Error code; 0 is success.
-    pub err: u32,
-    /// `Success`, or what is wrong.
-    pub msg: String,
-    /// How far it came: 0 none yet, 10 reading, 20 checking, 30 applying, 90 finished.
-    pub state: u32,
-    /// Names this reload, new with each.
-    pub rid: String,
-}
-
-impl Default for ReloadState {
-    fn default() -> Self {
-        Self { err: 0, msg: "Success".to_owned(), state: 0, rid: String::new() }
-    }
-}
-
-/// Why a configuration was not put in force. The old one stays.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the configuration stays as it was: {0}")]
-pub struct ReloadRefused(pub String);
-
-/// Reads the configuration anew and puts it in force: the binary's job, asked for by the API.
-pub trait Reloader: Send + Sync {
-    /// Reloads; done when the new configuration is in force or has been refused.
-    fn reload(&self) -> BoxFuture<'_, Result<(), ReloadRefused>>;
+/// Reads the configuration anew and puts it in force, when the API asks for it.
+pub trait Reload: Send + Sync {
+    /// Reloads; done when the new configuration is in force or has been refused. Tells the log
+    /// how it went.
+    fn reload(&self) -> BoxFuture<'_, ()>;
     /// How the last one went.
-    fn last(&self) -> ReloadState;
+    fn last(&self) -> reload::State;
+}
+
+impl Reload for reload::Reloader {
+    fn reload(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            // What came of it is in the log and in `last`.
+            let _ = self.run().await;
+        })
+    }
+
+    fn last(&self) -> reload::State {
+        reload::Reloader::last(self)
+    }
 }
 
 /// What the API is made of besides the host.
@@ -69,7 +60,7 @@ pub struct ApiParts {
     /// What the sampler found.
     pub figures: Arc<Figures>,
     /// Reloads the configuration.
-    pub reloader: Arc<dyn Reloader>,
+    pub reloader: Arc<dyn Reload>,
     /// The listeners are open: `/readyz` says yes from here on.
     pub ready: Arc<AtomicBool>,
     /// Those words of `/api/v1/features` that this build has (`ssl`, `hls`, `httpd` …).
@@ -108,7 +99,7 @@ pub(crate) enum Reply {
 /// The API of the process; shared by its mounts.
 pub(crate) struct Api {
     pub(crate) figures: Arc<Figures>,
-    pub(crate) reloader: Arc<dyn Reloader>,
+    pub(crate) reloader: Arc<dyn Reload>,
     ready: Arc<AtomicBool>,
     pub(crate) features: &'static [&'static str],
 }

@@ -28,13 +28,13 @@ pub(crate) struct Stub {
 #[derive(Default)]
 struct Reloads(Mutex<u32>);
 
-impl Reloader for Reloads {
-    fn reload(&self) -> BoxFuture<'_, Result<(), ReloadRefused>> {
+impl Reload for Reloads {
+    fn reload(&self) -> BoxFuture<'_, ()> {
         *self.0.lock().unwrap() += 1;
-        Box::pin(std::future::ready(Err(ReloadRefused("line 3".to_owned()))))
+        Box::pin(std::future::ready(()))
     }
-    fn last(&self) -> ReloadState {
-        ReloadState { err: 1023, msg: "line 3".to_owned(), state: 20, rid: "abc".to_owned() }
+    fn last(&self) -> reload::State {
+        reload::State { err: 1023, msg: "line 3".to_owned(), state: 20, rid: "abc".to_owned() }
     }
 }
 

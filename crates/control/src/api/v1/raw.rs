@@ -42,9 +42,7 @@ pub(super) async fn answer(api: &Api, ask: &Ask) -> Reply {
             }
             tracing::info!(by = %ask.peer, "reload asked for through the API");
             // As with SRS the answer says that it was done, and reload-fetch how it went.
-            if let Err(e) = api.reloader.reload().await {
-                tracing::warn!("reload through the API: {e}");
-            }
+            api.reloader.reload().await;
             code(0)
         }
         "reload-fetch" => {
