@@ -23,6 +23,7 @@ const USAGE: u8 = 255;
     name = "millrace",
     disable_version_flag = true,
     disable_help_flag = true,
+    disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
     after_help = "Signals: HUP reloads, TERM stops, QUIT drains and stops, USR1 reopens the log."
 )]

@@ -15,6 +15,7 @@ use gate::{ClientHold, Close, Detail, Fault, Host, Intent, PlayGrant, Player, Se
 use hub::{Counters, Publisher, Shard, Subscriber};
 use media::timeline::ClockUnwrap;
 use media::{Codec, Flags, Timestamp};
+use smallvec::SmallVec;
 use tokio::time::sleep_until;
 
 use crate::config::{VhostOptions, limits};
@@ -152,6 +153,7 @@ impl Connection {
         let Self { rtmp, socket, shard, player, others, session, publications, options, .. } = self;
         let counters = &session.counters;
         let wants_input = rtmp.wants_input();
+        let commanding = publications.is_empty() && player.is_none();
         // Merged read: let the publisher's messages gather in the kernel.
         let not_before = publications
             .iter()
@@ -170,6 +172,9 @@ impl Connection {
                 })
                 .await;
             Counters::add(&counters.recv_bytes, bytes_in as u64);
+            if commanding {
+                socket.acknowledge_now();
+            }
             got
         };
         tokio::select! {
@@ -534,7 +539,7 @@ impl Connection {
             Media::Audio => (TagKind::Audio, p.unwrap(timestamp_ms)),
             Media::Video => (TagKind::Video, p.unwrap(timestamp_ms)),
         };
-        let mut frames: Vec<media::Frame> = Vec::with_capacity(1);
+        let mut frames: SmallVec<[media::Frame; 2]> = SmallVec::new();
         if let Err(e) = p.demuxer.push(kind, dts, body, &mut frames) {
             p.dropped = p.dropped.saturating_add(1);
             events::dropped(&self.session.id, e.reason(), p.dropped);

@@ -70,7 +70,8 @@ impl Packager for RtmpForm {
 
     fn prelude(&mut self, headers: &Headers, at: Option<Timestamp>, out: &mut Vec<u8>) {
         for frame in headers.in_order() {
-            self.write(frame, at.unwrap_or(frame.dts), out);
+            let own = frame.kind() == Kind::Data;
+            self.write(frame, at.filter(|_| !own).unwrap_or(frame.dts), out);
         }
     }
 
