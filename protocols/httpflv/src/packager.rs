@@ -10,7 +10,6 @@ mod audio;
 mod flv;
 mod ts;
 
-
 use std::time::Duration;
 
 use hub::{Form, Headers, Packager};
