@@ -140,6 +140,7 @@ fn every_push_appends_whole_packets_and_each_key_frame_is_an_entry() {
         assert_eq!(out.len() % PACKET, 0);
     }
     for entry in entries {
+        assert!(is_entry(&out[entry..]));
         valid(&out[entry..]);
     }
 }
