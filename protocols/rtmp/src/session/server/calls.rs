@@ -100,6 +100,8 @@ impl Server {
                 }
             }
             "_result" | "_error" | "onStatus" => {}
+            // A live stream has no length; FFmpeg complains of anything but a number.
+            "getStreamLength" => self.reply(transaction, Value::Number(0.0)),
             _ => {
                 let wanted = match (self.is_publishing(), self.is_playing()) {
                     (true, _) => false,
