@@ -99,7 +99,7 @@ impl Packager for FlvPackager {
         self.framing.wrap(USUAL_PRELUDE, out, |out| {
             out.extend_from_slice(&header);
             // Metadata keeps its time, zero: players take it for a subtitle at any other.
-            for metadata in &headers.metadata {
+            if let Some(metadata) = &headers.metadata {
                 flv::write_tag(metadata, out);
             }
             for frame in self.configs(headers) {
