@@ -1,3 +1,5 @@
+#![allow(clippy::arithmetic_side_effects)]
+
 use std::time::Duration;
 
 use bytes::Bytes;

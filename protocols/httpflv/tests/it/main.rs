@@ -8,4 +8,5 @@ mod rig;
 
 mod bodies;
 mod requests;
+mod secure;
 mod websockets;

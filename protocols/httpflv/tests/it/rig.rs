@@ -37,7 +37,10 @@ const ROWS: &[Directive] = &[
     Directive::new("http_server.dir", Path),
     Directive::new("http_server.crossdomain", Bool).default("on"),
     Directive::new("http_server.https", Block),
-    Directive::new("http_server.https.enabled", Bool).default("off"),
+    Directive::new("http_server.https.enabled", Bool).default("on"),
+    Directive::new("http_server.https.listen", Listen),
+    Directive::new("http_server.https.key", Path).default("testdata/key.pem"),
+    Directive::new("http_server.https.cert", Path).default("testdata/cert.pem"),
     Directive::new("vhost", Block),
     Directive::new("vhost.min_latency", Bool).default("off"),
     Directive::new("vhost.play", Block),
@@ -71,6 +74,8 @@ const ROWS: &[Directive] = &[
 pub(crate) struct Rig {
     pub(crate) host: Arc<Host>,
     pub(crate) addr: SocketAddr,
+    /// The same inside TLS.
+    pub(crate) secure: SocketAddr,
     _gate: HttpGate,
 }
 
@@ -87,12 +92,18 @@ impl Rig {
     }
 
     async fn try_start(remux: &[(&str, &str)], dir: &str) -> Option<Self> {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let addr = probe.local_addr().expect("bound");
-        drop(probe);
+        let probe = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let probes = [probe(), probe()];
+        let [addr, secure] = probes.each_ref().map(|p| p.local_addr().expect("bound"));
+        drop(probes);
+        let mut https = Node::block("https", &[]);
+        https.children = Some(vec![Node::line("listen", &[&secure.to_string()])]);
         let mut server = Node::block("http_server", &[]);
-        server.children =
-            Some(vec![Node::line("listen", &[&addr.to_string()]), Node::line("dir", &[dir])]);
+        server.children = Some(vec![
+            Node::line("listen", &[&addr.to_string()]),
+            Node::line("dir", &[dir]),
+            https,
+        ]);
         let mut nodes = vec![server];
         for name in ["__defaultVhost__", "cdn.example.com"] {
             let mut section = Node::block("http_remux", &[]);
@@ -122,7 +133,7 @@ impl Rig {
         gate.mount(Arc::new(HttpFlv));
         let prepared = gate.prepare(&host, &config).await.ok()?;
         prepared.commit();
-        Some(Self { host, addr, _gate: gate })
+        Some(Self { host, addr, secure, _gate: gate })
     }
 
     /// Begins to publish on the first shard.
