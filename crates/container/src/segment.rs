@@ -7,6 +7,8 @@
 //! The rules are those that users of SRS have tuned their `hls_*` values for, with RFC 8216
 //! where those break it.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod window;
 
 use bytes::Bytes;
@@ -144,6 +146,7 @@ pub struct Cutter {
     /// A changed configuration waits for the next frame at which a segment may start.
     changed: bool,
     has_key: bool,
+    hurried: bool,
 }
 
 impl Cutter {
@@ -159,6 +162,7 @@ impl Cutter {
             broken: true,
             changed: false,
             has_key: false,
+            hurried: false,
         }
     }
 
@@ -171,6 +175,12 @@ impl Cutter {
     /// kept in step with the clock.
     pub fn set_slack(&mut self, us: i64) {
         self.slack_us = us;
+    }
+
+    /// Lets the next media frame start a segment, whatever the rules say: the caller has no more
+    /// room for this one.
+    pub fn hurry(&mut self) {
+        self.hurried = true;
     }
 
     /// The number that the next segment gets.
@@ -274,7 +284,7 @@ impl Cutter {
             return false;
         }
         let target = self.rules.target_us;
-        let overlong = reached >= target.saturating_mul(OVERLONG);
+        let overlong = self.hurried || reached >= target.saturating_mul(OVERLONG);
         match frame.kind() {
             Kind::Video if self.may_start(frame) => {
                 let wanted = target.saturating_add(self.slack_us).saturating_sub(EARLY_US);
@@ -303,6 +313,7 @@ impl Cutter {
         self.next = self.next.saturating_add(1);
         let discontinuity = std::mem::take(&mut self.broken);
         self.changed &= !discontinuity;
+        self.hurried = false;
         self.current = Some(Current {
             sequence,
             start,
@@ -353,9 +364,9 @@ impl Current {
         }
     }
 
-    /// Lets the track go on from `dts` where the segment stands.
+    /// Lets a track that the segment has already go on from `dts` where the segment stands.
     fn re_anchor(&mut self, index: usize, dts: Timestamp) {
-        if let Some(part) = self.parts.get_mut(index) {
+        if let Some(part) = self.parts.get_mut(index).filter(|part| part.anchor.is_some()) {
             part.anchor = Some(dts.offset(self.reached_us.saturating_neg()));
         }
     }

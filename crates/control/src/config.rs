@@ -6,12 +6,13 @@
 //! the immutable snapshot of [`gate::conf`]; comparing two of them is done there.
 //!
 //! The only contact with the outside is [`FileLoader`]; the environment is an argument. The
-//! grammar alone is [`parse`]. [`reference`] writes the documentation of all directives.
+//! grammar alone is [`parse`]. [`reference()`] writes the documentation of all directives.
 
 mod builtin;
 mod check;
 mod diagnostic;
 pub mod directives;
+mod full_sample;
 mod grammar;
 mod include;
 mod legacy;
@@ -28,8 +29,9 @@ use std::sync::Arc;
 use gate::conf::{Config, Node, Table};
 
 pub use builtin::{BUILTIN, BUILTIN_NAME};
-pub use diagnostic::{Diagnostic, Place, Severity};
-pub use grammar::{MAX_DEPTH, Mistake, SyntaxError, parse};
+pub use diagnostic::{CONFIG_INVALID, Diagnostic, MISSING_INCLUDE, Place, Severity, exit_status};
+pub use full_sample::full_sample;
+pub use grammar::{MAX_DEPTH, MAX_MISTAKES, Mistake, SyntaxError, parse};
 pub use reference::{Language, reference};
 
 use diagnostic::Report;
@@ -76,7 +78,7 @@ pub struct Facts {
 }
 
 /// Everything a configuration is made from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     /// All directives there are.
     pub table: Arc<Table>,
@@ -101,10 +103,12 @@ pub type Loaded = (Arc<Config>, Vec<Diagnostic>);
 pub fn load(request: Request, loader: &dyn FileLoader) -> Result<Loaded, Vec<Diagnostic>> {
     let Request { table, file, env_only, env, facts } = request;
     let set = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
+    let (env_only, file) =
+        (env_only || set("SRS_ENV_ONLY").is_some(), set("SRS_CONFIG_FILE").or(file));
     let mut report = Report::default();
-    let mut nodes = if env_only || set("SRS_ENV_ONLY").is_some() {
+    let mut nodes = if env_only {
         include::read_text(loader, ENVIRONMENT_ONLY_NAME, ENVIRONMENT_ONLY, &mut report)
-    } else if let Some(path) = set("SRS_CONFIG_FILE").or(file) {
+    } else if let Some(path) = file {
         let nodes = include::read(loader, &path, &mut report);
         if nodes.is_empty() && !report.has_errors() {
             report.say(Severity::Error, Place::File(path), "the configuration is empty");
@@ -116,19 +120,23 @@ pub fn load(request: Request, loader: &dyn FileLoader) -> Result<Loaded, Vec<Dia
     };
     if report.has_errors() {
         // A text that cannot be read is no basis for judging names.
-        return Err(report.list);
+        return Err(report.finish().1);
     }
     legacy::rewrite(&mut nodes, &mut report);
     check::check_all(&table, &mut nodes, &env, &mut report);
+    // The rest of the environment is nobody's business, and may hold secrets.
+    let mut env = env;
+    let known: Vec<String> = table.rows().flat_map(|row| row.env_names()).collect();
+    env.retain(|name, _| known.contains(name));
     let draft = Config::new(Arc::clone(&table), nodes, env.clone(), Vec::new());
     let nodes = share_https_port(&draft);
     let draft = Config::new(Arc::clone(&table), nodes, env.clone(), Vec::new());
     startup::check(&draft, &facts, &mut report);
     startup::announce(&draft, &mut report);
     if report.has_errors() {
-        return Err(report.list);
+        return Err(report.finish().1);
     }
-    let Report { sources, list } = report;
+    let (sources, list) = report.finish();
     let config = Config::new(table, draft.nodes().to_vec(), env, sources.names());
     Ok((Arc::new(config), list))
 }

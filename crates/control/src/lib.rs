@@ -1,3 +1,16 @@
-//! Being written.
+//! The control plane: what decides and tells, and never carries media.
+//!
+//! [`config`] turns files and environment into a checked snapshot, [`reload`] replaces it while
+//! the server runs; [`log`] and [`process`] are how the server appears to its operator. [`api`] is
+//! the HTTP API of SRS and what belongs beside it; [`sampler`] measures process, system and
+//! traffic for it and cleans up behind streams that nobody uses.
+//!
+//! Runs on a small runtime of its own; a gate is known here only as `dyn Gate`.
 
+pub mod api;
 pub mod config;
+pub mod log;
+pub mod metrics;
+pub mod process;
+pub mod reload;
+pub mod sampler;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -140,7 +140,7 @@ pub struct SessionInfo {
     pub id: Arc<str>,
     /// The gate it came through.
     pub gate: &'static str,
-    /// The peer's address (that of the real client when a trusted proxy told it).
+    /// The peer of the connection.
     pub peer: SocketAddr,
     /// When it was accepted.
     pub opened: Instant,
@@ -150,6 +150,7 @@ pub struct SessionInfo {
     pub rate: Mutex<Rate>,
     /// Milliseconds of media the player is behind, as last measured.
     pub lag_ms: AtomicU64,
+    forwarded: OnceLock<IpAddr>,
     detail: OnceLock<Detail>,
     stream: Mutex<Option<Arc<Stream>>>,
     kick: Notify,
@@ -161,6 +162,16 @@ impl SessionInfo {
     /// What it turned out to be; `None` until it asked for a stream.
     pub fn detail(&self) -> Option<&Detail> {
         self.detail.get()
+    }
+
+    /// The client's address: what a proxy in front told, else the peer's.
+    pub fn ip(&self) -> IpAddr {
+        self.forwarded.get().copied().unwrap_or_else(|| self.peer.ip())
+    }
+
+    /// Remembers the client's address as a proxy in front told it; the first one counts.
+    pub fn set_forwarded(&self, ip: IpAddr) {
+        let _ = self.forwarded.set(ip);
     }
 
     /// The stream it is on.
@@ -312,6 +323,7 @@ impl Sessions {
             counters: Arc::default(),
             rate: Mutex::default(),
             lag_ms: AtomicU64::new(0),
+            forwarded: OnceLock::new(),
             detail: OnceLock::new(),
             stream: Mutex::new(None),
             kick: Notify::new(),

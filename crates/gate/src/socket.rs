@@ -56,6 +56,19 @@ impl Socket {
         }
     }
 
+    /// Has the kernel acknowledge what came without the usual 40 ms delay. Clients that leave
+    /// Nagle's algorithm on (FFmpeg, librtmp) hold their next command back until then. The kernel
+    /// forgets it, so it is called after each read while commands are exchanged.
+    pub fn acknowledge_now(&self) {
+        let set = |tcp: &TcpStream| {
+            let _ = socket2::SockRef::from(tcp).set_tcp_quickack(true);
+        };
+        match self {
+            Self::Tcp(tcp) => set(tcp),
+            Self::Tls(tls) => set(tls.borrow().get_ref().0),
+        }
+    }
+
     /// Waits until there is something to read. For TLS it returns at once and
     /// [`read`](Self::read) waits; either way nothing is lost when it is cancelled.
     ///

@@ -2,7 +2,8 @@
 //!
 //! SRS corrects per player; here it is done once per stream, because a shared log has one
 //! timeline. Configurations and data carry no clock of their own worth trusting (encoders stamp
-//! them 0 in mid-stream): they take the time of the stream's head.
+//! them 0 in mid-stream): they take the time of the stream's head, and metadata time zero, since
+//! players take metadata of any other time for a subtitle.
 
 use std::time::Instant;
 
@@ -86,8 +87,9 @@ impl Door {
     pub(crate) fn push(&mut self, mut frame: Frame, now: Instant, out: &mut impl Extend<Frame>) {
         let kind = frame.kind();
         if !frame.is_media() || kind == Kind::Data {
-            frame.dts = self.head;
-            frame.pts = self.head;
+            let metadata = kind == Kind::Data && frame.is_config();
+            frame.dts = if metadata { Timestamp::ZERO } else { self.head };
+            frame.pts = frame.dts;
             if self.options.mix_correct && !frame.is_config() && !self.held.is_empty() {
                 self.held.push(frame);
             } else {

@@ -202,6 +202,21 @@ impl Subscriber {
         self.kick();
     }
 
+    /// Waits until no part of a message is left to be sent, so that somebody else may write to the
+    /// socket. Only after [`pause`](Self::pause); otherwise media keeps coming.
+    pub async fn drained(&self) {
+        loop {
+            let done = self.sub.rest.borrow().is_empty();
+            match (done, self.sub.state.get(), &self.sub.sink) {
+                (true, ..) | (_, State::Closed(_), _) | (_, _, Sink::Pull) => return,
+                (false, _, Sink::Direct(tcp)) => match tcp.writable().await {
+                    Ok(()) => self.rendition.resume(&self.sub),
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
     fn kick(&self) {
         match (&self.sub.sink, self.sub.state.get()) {
             (Sink::Direct(_), State::Walking) => self.rendition.resume(&self.sub),

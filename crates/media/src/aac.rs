@@ -6,6 +6,8 @@
 //! Specifications: ISO/IEC 14496-3 sections 1.6.2.1 (AudioSpecificConfig), 1.6.5 (SBR and PS
 //! signalling), 4.4.1.1 (program configuration), 1.A.2.2 (ADTS); ISO/IEC 13818-7.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use crate::ReadError;
 use crate::bits::BitReader;
 

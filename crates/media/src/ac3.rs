@@ -3,6 +3,8 @@
 //! Entry type: [`SyncFrame`]. Checks no check sum. Specification: ETSI TS 102 366 sections 4.3,
 //! 4.4 and annex E section E.1.2.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use crate::ReadError;
 use crate::bits::BitReader;
 

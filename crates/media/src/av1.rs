@@ -5,6 +5,8 @@
 //! Specifications: AV1 Bitstream and Decoding Process sections 4.10.5, 5.3, 5.5, 5.9.2 and annex
 //! A; AV1 Codec ISO Media File Format Binding section 2.3.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use bytes::Bytes;
 
 use crate::ReadError;

@@ -6,6 +6,8 @@
 //!
 //! Specifications: ITU-T H.264 sections 7.2, 7.4.1 and 9.1; the same in ITU-T H.265.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use smallvec::SmallVec;
 
 use crate::ReadError;

@@ -3,6 +3,8 @@
 //! Entry type: [`StreamInfo`]. Reads no other metadata and no frames. Specification: RFC 9639
 //! sections 6, 8.1 and 8.2.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use crate::ReadError;
 use crate::bits::BitReader;
 
@@ -27,7 +29,7 @@ pub struct StreamInfo {
 impl StreamInfo {
     /// Decodes the block alone, or `fLaC` and the block behind its header.
     pub fn decode(bytes: &[u8]) -> Result<Self, ReadError> {
-        let (block, skipped) = match bytes.strip_prefix(b"fLaC") {
+        let (block, framed) = match bytes.strip_prefix(b"fLaC") {
             Some(rest) => {
                 let truncated = ReadError::Truncated { what: "FLAC block", offset: bytes.len() };
                 let (&[kind, _, _, _], block) = rest.split_first_chunk::<4>().ok_or(truncated)?;
@@ -36,9 +38,9 @@ impl StreamInfo {
                     let value = u64::from(kind & 0x7f);
                     return Err(ReadError::Invalid { what: "first FLAC block", value, offset: 4 });
                 }
-                (block, 8)
+                (block, true)
             }
-            None => (bytes, 0),
+            None => (bytes, false),
         };
         if block.len() < STREAM_INFO {
             return Err(ReadError::Truncated { what: "STREAMINFO", offset: bytes.len() });
@@ -51,11 +53,11 @@ impl StreamInfo {
         let channels = r.read_u8(3)?.saturating_add(1);
         let bits = r.read_u8(5)?.saturating_add(1);
         if sample_rate == 0 {
-            let offset = skipped + 10;
+            let offset = if framed { 18 } else { 10 };
             return Err(ReadError::Invalid { what: "FLAC sample rate", value: 0, offset });
         }
         if bits < 4 {
-            let (value, offset) = (u64::from(bits), skipped + 12);
+            let (value, offset) = (u64::from(bits), if framed { 20 } else { 12 });
             return Err(ReadError::Invalid { what: "FLAC bits per sample", value, offset });
         }
         Ok(Self { min_block, max_block, sample_rate, channels, bits })

@@ -6,6 +6,8 @@
 //! Specifications: ITU-T H.264 sections 7.3.1, 7.3.2.1, annexes A and E; ISO/IEC 14496-15
 //! section 5.3.3.1.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use bytes::{BufMut, Bytes};
 use smallvec::SmallVec;
 

@@ -6,6 +6,8 @@
 //! Specifications: ITU-T H.265 sections 7.3.1, 7.3.2.2, 7.3.3, annexes A and E; ISO/IEC
 //! 14496-15 section 8.3.3.1.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use bytes::{BufMut, Bytes};
 
 use crate::ReadError;

@@ -4,6 +4,8 @@
 //! [`CodecInfo::decode`] for a configuration, [`CodecInfo::decode_frame`] for codings that tell
 //! in their frames. Keeps nothing and decodes no media.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use crate::aac::AudioConfig;
 use crate::{Codec, Kind, ReadError, ac3, av1, flac, h264, h265, mp3, opus, vp8, vp9};
 

@@ -4,6 +4,8 @@
 //! Specifications: ISO/IEC 11172-3 section 2.4.1.3; ISO/IEC 13818-3 section 2.4.2.3; the
 //! half rates below it ("MPEG 2.5") have no standard.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use crate::ReadError;
 
 /// Bytes of a header.
@@ -97,8 +99,9 @@ impl FrameHeader {
             _ => 1152,
         };
         // Layer I counts in slots of four bytes.
-        let slot: u32 = if layer == 1 { 4 } else { 1 };
-        let slots = (samples / 8 / slot).saturating_mul(bitrate).checked_div(sample_rate);
+        let (slot, per_slot): (u32, u32) =
+            if layer == 1 { (4, samples / 32) } else { (1, samples / 8) };
+        let slots = per_slot.saturating_mul(bitrate).checked_div(sample_rate);
         let length = slots.unwrap_or(0).saturating_add(padding).saturating_mul(slot);
         Ok(Self {
             version,

@@ -4,6 +4,8 @@
 //! MPEG-TS and of many encoders they lie behind start codes (ITU-T H.264 annex B). Both are
 //! iterated in place, without a copy.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use bytes::BufMut;
 
 use crate::ReadError;
@@ -100,7 +102,8 @@ impl<'a> Iterator for AnnexB<'a> {
         while let Some(rest) = self.rest {
             let (unit, after) = split_at_start_code(rest);
             self.rest = after;
-            let end = unit.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            let end =
+                unit.iter().rposition(|&byte| byte != 0).map_or(0, |last| last.saturating_add(1));
             let Some(unit) = unit.get(..end).filter(|unit| !unit.is_empty()) else { continue };
             self.units = self.units.saturating_add(1);
             if self.units >= MAX_UNITS {

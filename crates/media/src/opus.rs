@@ -3,6 +3,8 @@
 //! Entry types: [`OpusHead`] and [`Packet`]. Specifications: RFC 7845 section 5.1; RFC 6716
 //! section 3.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use crate::ReadError;
 
 /// The rate of all Opus timing, in Hz.

@@ -10,6 +10,8 @@
 //! Specifications: RTMP 1.0 section 5.3.1 (32-bit milliseconds), ISO/IEC 13818-1 section
 //! 2.4.3.7 (33-bit time stamps at 90 kHz). The corrections follow no specification.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -166,6 +168,7 @@ impl Timeline {
             track.begins = true;
             track.anchor = None;
             track.gap = None;
+            track.lag = 0;
         }
         self.first = None;
         self.first_data = None;

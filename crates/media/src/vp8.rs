@@ -2,6 +2,8 @@
 //!
 //! Decodes no frame. Entry type: [`FrameHeader`]. Specification: RFC 6386 section 9.1.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use crate::ReadError;
 
 /// The head of a frame.

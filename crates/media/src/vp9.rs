@@ -6,6 +6,8 @@
 //! Specifications: VP9 Bitstream and Decoding Process section 6.2; VP Codec ISO Media File
 //! Format Binding.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use crate::ReadError;
 use crate::bits::BitReader;
 

@@ -7,4 +7,14 @@
 //! Specification: "Adobe's Real Time Messaging Protocol", 1.0 (December 2012); Enhanced RTMP v2
 //! changes only what is inside of the audio and video messages, which pass untouched here.
 
+pub mod config;
+mod connection;
+mod events;
+pub mod gate;
+pub mod metadata;
+pub mod packager;
+pub mod session;
 pub mod wire;
+
+pub use gate::RtmpGate;
+pub use packager::RtmpForm;

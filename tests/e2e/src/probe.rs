@@ -41,16 +41,18 @@ pub struct Packet {
     pub key: bool,
 }
 
-/// Examines a file or URL. Recordings of an [enhanced](Sample::enhanced) sample are first copied
-/// into Matroska by the newer ffmpeg, since Debian 12's cannot read them.
+/// Examines a file or URL. An FLV file of an [enhanced](Sample::enhanced) sample is first copied
+/// into another container by the newer ffmpeg, since Debian 12's cannot read it.
 pub fn probe(input: &str, sample: Sample, dir: &Path) -> Result<Probe> {
     let name = format!("probe-{}", crate::record::serial());
     let limit = Duration::from_secs(60);
     let mut input = input.to_owned();
-    if sample.enhanced() && !input.ends_with(".mkv") {
-        let copy = dir.join(format!("{name}.mkv"));
+    if sample.enhanced() && input.ends_with(".flv") {
+        // TS keeps decoding times; AV1, which has no place there, needs none.
+        let copy = if sample == Sample::Av1Aac { "mkv" } else { "ts" };
+        let copy = dir.join(format!("{name}.{copy}"));
         let mut ffmpeg = command(&sample.ffmpeg(), ["-v", "error", "-y", "-copyts", "-i", &input]);
-        ffmpeg.args(["-map", "0", "-c", "copy"]).arg(&copy);
+        ffmpeg.args(["-map", "0", "-c", "copy", "-muxdelay", "0", "-muxpreload", "0"]).arg(&copy);
         run(ffmpeg, dir, &format!("{name}-copy"), limit)?.well()?;
         input = copy.display().to_string();
     }

@@ -41,7 +41,7 @@ impl Wire {
     /// Plays `path` (`live/livestream`) for some seconds; gives the file with what came.
     ///
     /// FLV, TS, AAC and MP3 are kept byte for byte. RTMP and HLS are read by ffmpeg, which copies
-    /// the packets with their timestamps.
+    /// the packets with their timestamps into FLV and TS.
     pub fn record(
         self,
         server: &Server,
@@ -58,10 +58,16 @@ impl Wire {
             Ok(file)
         };
         match self {
-            Self::Rtmp => by_ffmpeg(server, &server.rtmp(path), sample, seconds, &name),
+            Self::Rtmp => {
+                let file = file("flv");
+                by_ffmpeg(server, &server.rtmp(path), sample, seconds, &file, &name)?;
+                Ok(file)
+            }
             Self::Hls => {
                 let url = server.http(&format!("{path}.m3u8"));
-                by_ffmpeg(server, &url, sample, seconds, &name)
+                let file = file("ts");
+                by_ffmpeg(server, &url, sample, seconds, &file, &name)?;
+                Ok(file)
             }
             Self::Flv => direct("flv"),
             Self::Ts => direct("ts"),
@@ -81,13 +87,15 @@ fn by_ffmpeg(
     url: &str,
     sample: Sample,
     seconds: u32,
+    file: &Path,
     name: &str,
-) -> Result<PathBuf> {
-    let file = server.dir.join(format!("{name}.mkv"));
+) -> Result<()> {
     let mut ffmpeg = command(&sample.ffmpeg(), ["-v", "error", "-y", "-copyts", "-i", url]);
-    ffmpeg.args(["-map", "0", "-c", "copy", "-t", &seconds.to_string()]).arg(&file);
+    // `-t` counts from zero where timestamps are kept; the time from the start is meant.
+    ffmpeg.args(["-map", "0", "-c", "copy", "-start_at_zero", "-t", &seconds.to_string()]);
+    ffmpeg.args(["-muxdelay", "0", "-muxpreload", "0"]).arg(file);
     run(ffmpeg, &server.dir, name, PATIENCE)?.well().with_context(|| format!("ffmpeg -i {url}"))?;
-    Ok(file)
+    Ok(())
 }
 
 fn over_http(server: &Server, path: &str, time: Duration, file: &Path) -> Result<()> {

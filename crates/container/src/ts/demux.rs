@@ -51,7 +51,7 @@ pub struct AccessUnit {
     pub pid: u16,
     /// Its coding.
     pub codec: Codec,
-    /// Presentation time, 90 kHz modulo 2^33; see [`Unwrapper`].
+    /// Presentation time, 90 kHz modulo 2^33; see [`media::ClockUnwrap`].
     pub pts: Option<u64>,
     /// Decoding time; equals `pts` when the packet has only that.
     pub dts: Option<u64>,
@@ -572,31 +572,4 @@ fn decode_time(&[a, b, c, d, e]: &[u8; 5]) -> u64 {
         | u64::from(c & 0xfe) << 14
         | u64::from(d) << 7
         | u64::from(e >> 1)
-}
-
-/// Turns 33-bit times into ones that never wrap.
-///
-/// Each time is taken as the one nearest to the time before, so gaps of up to 13 hours in
-/// either direction are understood.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unwrapper {
-    last: Option<i64>,
-}
-
-impl Unwrapper {
-    /// The 90 kHz time that `raw` means. The first one is taken as it is.
-    pub fn unwrap(&mut self, raw: u64) -> i64 {
-        const TURN: i64 = 1 << 33;
-        let raw = (raw & CLOCK_MASK) as i64;
-        let time = match self.last {
-            None => raw,
-            Some(last) => {
-                let ahead = raw.wrapping_sub(last).rem_euclid(TURN);
-                let step = if ahead >= TURN / 2 { ahead.wrapping_sub(TURN) } else { ahead };
-                last.saturating_add(step)
-            }
-        };
-        self.last = Some(time);
-        time
-    }
 }

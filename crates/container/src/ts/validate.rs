@@ -6,11 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use media::{Codec, Kind};
+use media::{ClockUnwrap, Codec, Kind};
 
-use super::{
-    AccessUnit, Demuxer, ElementaryStream, Event, Fault, PACKET, PCR_INTERVAL_MAX, SYNC, Unwrapper,
-};
+use super::{AccessUnit, Demuxer, ElementaryStream, Event, Fault, PACKET, PCR_INTERVAL_MAX, SYNC};
 
 /// What is wrong with a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,14 +116,27 @@ impl Facts {
 }
 
 /// Reads the segments of one stream one after another.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Validator {
     demuxer: Demuxer,
-    times: BTreeMap<u16, Unwrapper>,
+    times: BTreeMap<u16, ClockUnwrap>,
     last_dts: BTreeMap<u16, i64>,
-    pcr: Unwrapper,
+    pcr: ClockUnwrap,
     last_pcr: Option<i64>,
     pcr_pid: Option<u16>,
+}
+
+impl Default for Validator {
+    fn default() -> Self {
+        Self {
+            demuxer: Demuxer::new(),
+            times: BTreeMap::new(),
+            last_dts: BTreeMap::new(),
+            pcr: ClockUnwrap::mpeg_90k(),
+            last_pcr: None,
+            pcr_pid: None,
+        }
+    }
 }
 
 impl Validator {
@@ -134,8 +145,8 @@ impl Validator {
         Self::default()
     }
 
-    /// Reads one whole segment; continuity counters and clocks continue from the one before,
-    /// clocks not over a `discontinuity`.
+    /// Reads one whole segment; continuity counters and clocks continue from the one before
+    /// except over a `discontinuity`.
     pub fn segment(&mut self, bytes: &[u8], discontinuity: bool) -> (Facts, Vec<Violation>) {
         let mut found = Vec::new();
         let mut facts = Facts::default();
@@ -143,7 +154,8 @@ impl Validator {
             self.times.clear();
             self.last_dts.clear();
             self.last_pcr = None;
-            self.pcr = Unwrapper::default();
+            self.pcr = ClockUnwrap::mpeg_90k();
+            self.demuxer = Demuxer::new();
         }
         let packets = bytes.chunks_exact(PACKET);
         let ragged = !packets.remainder().is_empty();
@@ -218,10 +230,10 @@ impl Validator {
             found.push(Violation::NoPts { pid });
             return;
         };
-        let dts = self.times.entry(pid).or_default().unwrap(dts);
-        let mut near = Unwrapper::default();
-        near.unwrap(dts as u64);
-        let offset = near.unwrap(pts).saturating_sub(dts & super::CLOCK_MASK as i64);
+        let dts = self.times.entry(pid).or_insert_with(ClockUnwrap::mpeg_90k).unwrap(dts);
+        let mut near = ClockUnwrap::mpeg_90k();
+        let from = near.unwrap(dts as u64);
+        let offset = near.unwrap(pts).saturating_sub(from);
         if offset < 0 {
             found.push(Violation::PtsBeforeDts { pid });
         }

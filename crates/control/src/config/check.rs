@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gate::conf::{Fallback, Kind, Node, Table, Violation, check};
+use gate::conf::{Arg, Directive, Fallback, Fault, Kind, Node, Table, Violation, check};
 
 use super::diagnostic::{Place, Report, Severity};
 
@@ -32,7 +32,9 @@ impl Checker<'_> {
         for node in nodes {
             let full = join(path, &node.name);
             let Some(row) = self.table.get(&full) else {
-                if !free {
+                if free {
+                    self.unknown_but_free(path, node);
+                } else {
                     self.unknown(path, node);
                 }
                 continue;
@@ -51,7 +53,7 @@ impl Checker<'_> {
                     self.block(&full, children);
                 }
             } else {
-                self.substitute(row.kind, row.default, node);
+                self.substitute(row, node);
                 self.line(row, node);
             }
         }
@@ -82,46 +84,38 @@ impl Checker<'_> {
         }
     }
 
-    /// Puts the environment's value in the place of `$NAME`.
-    fn substitute(&mut self, kind: Kind, default: Fallback, node: &mut Node) {
-        if kind == Kind::Line {
+    /// Puts the environment's value in the place of `$NAME`; several words for a list.
+    fn substitute(&mut self, row: &Directive, node: &mut Node) {
+        if row.kind == Kind::Line {
             return;
         }
-        let mut unset = None;
-        for arg in &mut node.args {
-            let Some(name) = variable(&arg.text) else { continue };
-            match self.env.get(&name).filter(|value| !value.is_empty()) {
-                Some(value) => arg.text.clone_from(value),
-                None => unset = Some((name, arg.span)),
-            }
-        }
-        if matches!(kind, Kind::List | Kind::Listen) {
-            let words = std::mem::take(&mut node.args);
-            for arg in words {
-                let parts = arg.text.split(' ').filter(|part| !part.is_empty());
-                // Only a value from the environment or in quotes holds a space.
-                let single = !arg.text.contains(' ') || kind == Kind::List;
-                if single {
-                    node.args.push(arg);
+        let many = matches!(row.kind, Kind::List | Kind::Listen);
+        let mut args = Vec::with_capacity(node.args.len());
+        for arg in std::mem::take(&mut node.args) {
+            let Some(name) = variable(&arg.text) else {
+                args.push(arg);
+                continue;
+            };
+            let Some(value) = self.env.get(&name).filter(|value| !value.is_empty()) else {
+                let message = format!("the environment variable `{name}` is not set");
+                self.report.at(Severity::Warning, arg.span, message);
+                if row.default == Fallback::Empty {
+                    // It may be a secret that begins with a dollar sign.
+                    self.report.help("the text is taken as it stands");
+                    args.push(arg);
                 } else {
-                    node.args.extend(
-                        parts.map(|part| gate::conf::Arg { text: part.to_owned(), span: arg.span }),
-                    );
+                    self.report.help("the default counts");
                 }
-            }
+                continue;
+            };
+            let words: Vec<&str> = if many { value.split(' ').collect() } else { vec![value] };
+            let words = words.into_iter().filter(|word| !word.is_empty());
+            args.extend(words.map(|word| Arg { text: word.to_owned(), span: arg.span }));
         }
-        let Some((name, span)) = unset else { return };
-        let message = format!("the environment variable `{name}` is not set");
-        self.report.at(Severity::Warning, span, message);
-        if default == Fallback::Empty {
-            self.report.help("the text is taken as it stands");
-        } else {
-            self.report.help("the default counts");
-            node.args.clear();
-        }
+        node.args = args;
     }
 
-    fn line(&mut self, row: &'static gate::conf::Directive, node: &Node) {
+    fn line(&mut self, row: &Directive, node: &Node) {
         if node.children.is_some() {
             let message = format!("`{}` takes a value, not a block", node.name);
             self.report.at(Severity::Error, node.span, message);
@@ -141,34 +135,38 @@ impl Checker<'_> {
         }
     }
 
-    fn fault(
-        &mut self,
-        row: &'static gate::conf::Directive,
-        text: &str,
-        fault: &gate::conf::Fault,
-        place: Place,
-    ) {
+    fn fault(&mut self, row: &Directive, text: &str, fault: &Fault, place: Place) {
         let message = format!("{}: {fault}", row.path);
         if fault.refuses(row) {
             self.report.say(Severity::Error, place, message);
-            if let Kind::Choice(choices) = row.kind {
-                if let Some(near) = nearest(text, choices.iter().copied()) {
-                    self.report.help(format!("did you mean `{near}`?"));
-                }
+            if let Kind::Choice(choices) = row.kind
+                && let Some(near) = nearest(text, choices.iter().copied())
+            {
+                self.report.help(format!("did you mean `{near}`?"));
             }
             return;
         }
         self.report.say(Severity::Warning, place, message);
         let used = match (fault, row.kind, row.default) {
-            (gate::conf::Fault::Decimals(_), ..) => return,
+            (Fault::Decimals(_), ..) => return,
             (_, Kind::Bool, _) => format!("it counts as `{}`", on_off(row.default_on())),
-            (gate::conf::Fault::OutOfRange { .. }, ..) if row.violation == Violation::Clamp => {
+            (Fault::OutOfRange { .. }, ..) if row.violation == Violation::Clamp => {
                 "the nearest bound is used".to_owned()
             }
             (_, _, Fallback::Text(default)) => format!("the default `{default}` is used"),
             _ => "the default is used".to_owned(),
         };
         self.report.help(used);
+    }
+
+    /// Anything may stand there, but what looks like a slip is told.
+    fn unknown_but_free(&mut self, path: &str, node: &Node) {
+        let near = nearest(&node.name, self.table.children(path).map(|row| row.name()));
+        if let Some(near) = near {
+            let message = format!("nothing in {path} is called `{}`", node.name);
+            self.report.at(Severity::Warning, node.span, message);
+            self.report.help(format!("did you mean `{near}`?"));
+        }
     }
 
     fn unknown(&mut self, path: &str, node: &Node) {
@@ -205,8 +203,10 @@ impl Checker<'_> {
                         if many { value.split(' ').collect() } else { vec![value.as_str()] };
                     for word in words.into_iter().filter(|word| !word.is_empty()) {
                         if let Err(fault) = check(row, word) {
-                            let place =
-                                Place::Environment { name: name.clone(), value: value.clone() };
+                            let place = Place::Environment {
+                                name: name.clone(),
+                                value: Some(value.clone()),
+                            };
                             self.fault(row, word, &fault, place);
                         }
                     }
@@ -221,7 +221,7 @@ impl Checker<'_> {
             // Others may use the prefix for their own ends: only what looks like a slip is told.
             let Some(near) = nearest(name, known.iter().map(String::as_str)) else { continue };
             let help = format!("did you mean `{near}`?");
-            let place = Place::Environment { name: name.clone(), value: value.clone() };
+            let place = Place::Environment { name: name.clone(), value: None };
             self.report.say(Severity::Warning, place, "no directive has this variable");
             self.report.help(help);
         }

@@ -47,8 +47,8 @@ pub enum Place {
     Environment {
         /// Its name.
         name: String,
-        /// What it says.
-        value: String,
+        /// What it says; not shown where it may be a secret.
+        value: Option<String>,
     },
     /// The configuration as a whole.
     Nowhere,
@@ -66,6 +66,21 @@ pub struct Diagnostic {
     pub place: Place,
     /// What to do about it.
     pub help: Option<String>,
+    /// SRS's number for it: [`CONFIG_INVALID`] or [`MISSING_INCLUDE`]; 0 when it is no error.
+    pub code: u16,
+}
+
+/// Number of every error but one.
+pub const CONFIG_INVALID: u16 = 1023;
+
+/// Number of an `include` that cannot be read.
+pub const MISSING_INCLUDE: u16 = 1042;
+
+/// The status a process ends with that is told these: the low byte of the first error's number,
+/// as SRS does, and 0 when there is no error.
+pub fn exit_status(list: &[Diagnostic]) -> u8 {
+    let code = list.iter().map(|one| one.code).find(|code| *code != 0).unwrap_or(0);
+    code.to_le_bytes()[0]
 }
 
 impl Diagnostic {
@@ -102,8 +117,10 @@ impl fmt::Display for Diagnostic {
                 let marks = "^".repeat((*len as usize).clamp(1, room));
                 write!(f, "\n {number} | {text}\n {gutter} | {indent}{marks}")?;
             }
-            Place::Environment { name, value } => write!(f, "\n   | {name}={value}")?,
-            Place::File(_) | Place::Nowhere => {}
+            Place::Environment { name, value: Some(value) } => {
+                write!(f, "\n   | {name}={value}")?;
+            }
+            Place::Environment { value: None, .. } | Place::File(_) | Place::Nowhere => {}
         }
         match &self.help {
             Some(help) => write!(f, "\n   = help: {help}"),
@@ -161,7 +178,8 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn say(&mut self, severity: Severity, place: Place, message: impl Into<String>) {
-        self.list.push(Diagnostic { severity, message: message.into(), place, help: None });
+        let code = if severity == Severity::Error { CONFIG_INVALID } else { 0 };
+        self.list.push(Diagnostic { severity, message: message.into(), place, help: None, code });
     }
 
     pub(super) fn at(&mut self, severity: Severity, span: Span, message: impl Into<String>) {
@@ -174,6 +192,26 @@ impl Report {
         if let Some(last) = self.list.last_mut() {
             last.help = Some(help.into());
         }
+    }
+
+    /// Gives the diagnostic said last another number.
+    pub(super) fn code(&mut self, code: u16) {
+        if let Some(last) = self.list.last_mut() {
+            last.code = code;
+        }
+    }
+
+    /// Everything said, in the order of the text; what has no place in a text comes last.
+    pub(super) fn finish(self) -> (Sources, Vec<Diagnostic>) {
+        let Self { sources, mut list } = self;
+        list.sort_by_key(|one| match &one.place {
+            Place::Source { file, line, column, .. } => {
+                let at = sources.files.iter().position(|(name, _)| name == file);
+                (at.unwrap_or(usize::MAX), *line, *column)
+            }
+            _ => (usize::MAX, 0, 0),
+        });
+        (sources, list)
     }
 
     pub(super) fn has_errors(&self) -> bool {

@@ -11,6 +11,10 @@ use thiserror::Error;
 /// and everything that walks the tree may recurse this far.
 pub const MAX_DEPTH: usize = 64;
 
+/// Mistakes told of one text. After so many nobody reads on; the text is probably no
+/// configuration at all, and showing a place costs as much as the text is long.
+pub const MAX_MISTAKES: usize = 50;
+
 /// What is wrong with a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Mistake {
@@ -58,7 +62,7 @@ pub struct SyntaxError {
 /// text, and does not recurse.
 ///
 /// # Errors
-/// Every mistake found, in the order of the text; never empty.
+/// The mistakes found, in the order of the text, at least one and at most [`MAX_MISTAKES`].
 pub fn parse(text: &str, file: FileId) -> Result<Vec<Node>, Vec<SyntaxError>> {
     let mut parser = Parser {
         cursor: Cursor { rest: text.chars(), peeked: None, line: 1, column: 1, file },
@@ -127,6 +131,9 @@ struct Parser<'a> {
 impl Parser<'_> {
     fn run(&mut self) {
         while let Some(c) = self.cursor.peek() {
+            if self.errors.len() >= MAX_MISTAKES {
+                return;
+            }
             let here = self.cursor.here();
             match c {
                 '\n' => {
@@ -167,7 +174,9 @@ impl Parser<'_> {
 
     /// Notes a mistake and drops the directive being read.
     fn fail(&mut self, mistake: Mistake, span: Span) {
-        self.errors.push(SyntaxError { mistake, span });
+        if self.errors.len() < MAX_MISTAKES {
+            self.errors.push(SyntaxError { mistake, span });
+        }
         self.words.clear();
         self.started = None;
     }

@@ -2,7 +2,7 @@
 
 use gate::conf::{FileId, Node, Span};
 
-use super::diagnostic::{Place, Report, Severity};
+use super::diagnostic::{MISSING_INCLUDE, Place, Report, Severity};
 use super::{FileLoader, grammar};
 
 /// Files in one another at most: deeper is a cycle under changing names.
@@ -48,6 +48,9 @@ impl Reader<'_> {
                 None => Place::File(path.to_owned()),
             };
             reader.report.say(Severity::Error, place, message);
+            if from.is_some() {
+                reader.report.code(MISSING_INCLUDE);
+            }
             Vec::new()
         };
         if self.trail.iter().any(|open| open == path) {

@@ -97,10 +97,10 @@ fn vhost(children: &mut Vec<Node>, old: &mut Old<'_>) {
     refer(children, old);
     publish(children, old);
     for name in MOVED_TO_PLAY {
-        old.into_block(children, name, "play", name);
+        old.move_line(children, name, "play", name);
     }
     for name in MOVED_TO_CLUSTER {
-        old.into_block(children, name, "cluster", name);
+        old.move_line(children, name, "cluster", name);
     }
     for forward in children.iter_mut().filter(|n| n.name == "forward" && n.is_line()) {
         old.moved(forward, "forward { enabled on; destination ...; }");
@@ -156,8 +156,8 @@ fn publish(children: &mut Vec<Node>, old: &mut Old<'_>) {
             put(children, "publish", Node { name, ..child });
         }
     }
-    old.into_block(children, "publish_1stpkt_timeout", "publish", "firstpkt_timeout");
-    old.into_block(children, "publish_normal_timeout", "publish", "normal_timeout");
+    old.move_line(children, "publish_1stpkt_timeout", "publish", "firstpkt_timeout");
+    old.move_line(children, "publish_normal_timeout", "publish", "normal_timeout");
 }
 
 fn rtc(children: &mut Vec<Node>, old: &mut Old<'_>) {
@@ -197,7 +197,7 @@ impl Old<'_> {
     }
 
     /// Moves lines of a virtual host into a block of it.
-    fn into_block(&mut self, nodes: &mut Vec<Node>, from: &str, block: &str, to: &str) {
+    fn move_line(&mut self, nodes: &mut Vec<Node>, from: &str, block: &str, to: &str) {
         for node in take(nodes, from, Node::is_line) {
             self.moved(&node, &format!("{block} {{ {to} ...; }}"));
             put(nodes, block, Node { name: to.to_owned(), ..node });

@@ -36,10 +36,8 @@ pub(super) fn announce(config: &Config, report: &mut Report) {
         let Some((section, relative)) = check.switched_on(row) else { continue };
         told.push(feature);
         let place = check.place(&section, &relative);
-        let message =
-            format!("`{}` asks for {feature}, which this release does not have", row.path);
+        let message = format!("`{}`: this release does not have {feature}", row.path);
         check.report.say(Severity::Warning, place, message);
-        check.report.help("everything else works as it is written");
     }
     check.ignored("", config.nodes(), &mut Vec::new());
 }
@@ -53,7 +51,7 @@ impl<'a> Check<'a> {
     fn place(&self, section: &Section<'_>, relative: &str) -> Place {
         match section.origin(relative) {
             gate::conf::Origin::Environment(name) => {
-                let value = section.str(relative).to_owned();
+                let value = Some(section.str(relative).to_owned());
                 Place::Environment { name, value }
             }
             gate::conf::Origin::File(span) => self.report.sources.place(span),
@@ -68,7 +66,8 @@ impl<'a> Check<'a> {
 
     fn root(&mut self, facts: &Facts) {
         let root = self.config.root();
-        if root.list("listen").is_empty() {
+        let misread = root.nodes().iter().any(|n| n.name == "listen" && n.children.is_some());
+        if root.list("listen").is_empty() && !misread {
             self.refuse(&root, "listen", "nothing says where to listen for RTMP");
             self.report.help("write `listen 1935;`");
         }
@@ -106,7 +105,11 @@ impl<'a> Check<'a> {
         let message = format!(
             "max_connections {connections} needs more than {limit} open files, which is the limit"
         );
-        self.refuse(root, "max_connections", message);
+        // Nobody asked for the default: a server that was told nothing starts with less.
+        let written = root.is_set("max_connections");
+        let severity = if written { Severity::Error } else { Severity::Warning };
+        let place = self.place(root, "max_connections");
+        self.report.say(severity, place, message);
         let needed = connections.saturating_add(RESERVED_DESCRIPTORS).saturating_add(1);
         let possible = limit.saturating_sub(RESERVED_DESCRIPTORS).saturating_sub(1);
         self.report.help(match possible {
@@ -155,6 +158,8 @@ impl<'a> Check<'a> {
                 "a virtual host has one `http_remux`, this is another",
             );
         }
+        // SRS of late also refuses HLS beside a live `.ts`, because their paths may collide. Here
+        // the path of a segment is looked for first, so both may be on.
         if vhost.bool("forward.enabled") && !vhost.seconds("publish.kickoff_for_idle").is_zero() {
             let message = "`forward` and `publish.kickoff_for_idle` exclude each other";
             self.refuse(vhost, "publish.kickoff_for_idle", message);

@@ -1,6 +1,7 @@
 //! The whole configuration at one moment.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::section::{Section, VhostSection};
@@ -14,12 +15,18 @@ pub const DEFAULT_VHOST: &str = "__defaultVhost__";
 /// Shared in an `Arc`; a session may keep the snapshot that it began with for as long as it
 /// lives. Look-ups walk a small tree and allocate: they belong to the start of a session, not
 /// to the path of frames.
-#[derive(Debug)]
 pub struct Config {
     pub(super) table: Arc<Table>,
     pub(super) nodes: Vec<Node>,
     pub(super) env: BTreeMap<String, String>,
     files: Vec<String>,
+}
+
+impl fmt::Debug for Config {
+    /// Names the files only: values may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("files", &self.files).finish_non_exhaustive()
+    }
 }
 
 impl Config {

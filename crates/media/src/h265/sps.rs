@@ -1,5 +1,7 @@
 //! The H.265 sequence parameter set (ITU-T H.265 section 7.3.2.2, annex E.2.1).
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use super::ProfileTierLevel;
 use crate::ReadError;
 use crate::bits::{BitReader, rbsp};

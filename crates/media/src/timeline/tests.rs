@@ -137,6 +137,45 @@ fn resets_to_unrelated_clocks_are_anchored_apart() {
 }
 
 #[test]
+fn a_companion_too_far_from_the_head_is_anchored_alone() {
+    let mut b = Bench::new(Policy::Full);
+    b.play(10_000, 0, 0);
+    b.put(V, HOUR);
+    assert_eq!(b.put(A, HOUR - 2_000), (10_000, true));
+    let mut b = Bench::new(Policy::Full);
+    b.play(10_000, 0, 0);
+    b.put(V, HOUR);
+    assert_eq!(b.put(A, HOUR + 900), (10_900, true), "near enough to share");
+}
+
+#[test]
+fn a_step_back_soon_after_a_shared_jump_is_not_taken_for_the_same_jump() {
+    let mut b = Bench::new(Policy::Full);
+    b.play(2_000, 0, 0);
+    b.play(2_000, HOUR, HOUR);
+    let (out, jump) = b.put(A, HOUR + 1_600);
+    assert!(jump);
+    assert!(b.put(A, HOUR + 1_620).0 > out, "the sound must not freeze");
+}
+
+#[test]
+fn a_new_publisher_never_goes_below_the_old_one_on_any_track() {
+    let mut b = Bench::new(Policy::Full);
+    b.put(V, 0);
+    b.put(A, 0);
+    b.put(A, 1_000);
+    b.timeline.republish();
+    b.put(A, 5_500);
+    assert_eq!(b.put(V, 3_000), (1_000, true), "a track that was behind the head");
+    let mut b = Bench::new(Policy::Full);
+    b.put(A, 0);
+    b.put(A, 1_000);
+    b.timeline.republish();
+    b.put(A, 5_500);
+    assert_eq!(b.put(V, 3_500), (1_000, false), "a track that the old one did not have");
+}
+
+#[test]
 fn small_steps_back_are_clamped_and_leave_the_clock_alone() {
     let mut b = Bench::new(Policy::Full);
     b.put(A, 0);
@@ -225,6 +264,16 @@ fn a_new_publisher_goes_on_where_the_old_one_stopped() {
         assert_eq!((dv, jumps), (da, 2));
         assert!((before..=before + 40).contains(&dv), "{dv} after {before}");
     }
+}
+
+#[test]
+fn a_new_publisher_of_badly_interleaved_tracks_freezes_none() {
+    let mut b = Bench::new(Policy::Full);
+    b.play(10_000, 0, 800);
+    b.timeline.republish();
+    let first = b.put(V, 0).0;
+    assert_eq!(first, 10_780);
+    assert_eq!([b.put(A, 0).0, b.put(A, 20).0], [first, first + 20]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Counters that wrap, made to go on.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 /// How near to a counter's top, and to zero, a pair of values must lie to pass for a wrap of
 /// fewer bits than the wire has. A minute is more than any interleaving or pause within a wrap
 /// and little enough that an ordinary restart of a clock is not mistaken for one.

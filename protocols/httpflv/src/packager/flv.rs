@@ -98,8 +98,11 @@ impl Packager for FlvPackager {
         let header = self.header(headers).encode();
         self.framing.wrap(USUAL_PRELUDE, out, |out| {
             out.extend_from_slice(&header);
-            let metadata = headers.metadata.iter().map(|frame| &**frame);
-            for frame in metadata.chain(self.configs(headers)) {
+            // Metadata keeps its time, zero: players take it for a subtitle at any other.
+            for metadata in &headers.metadata {
+                flv::write_tag(metadata, out);
+            }
+            for frame in self.configs(headers) {
                 flv::write_tag(&at_time(frame, at), out);
             }
         });

@@ -1,6 +1,6 @@
 //! Programs that are not ffmpeg.
 
-use e2e::program::{command, run};
+use e2e::program::command;
 use e2e::{Program, Result, Sample, Start, Wire, ensure, let_run, need, probe};
 use rustix::process::Signal;
 
@@ -12,10 +12,12 @@ fn rtmpdump_plays() -> Result<()> {
     server.wait_stream("livestream")?;
     let file = server.dir.join("dump.flv");
     let url = server.rtmp("live/livestream");
-    let mut dump = command("rtmpdump", ["--live", "--stop", "5", "-r", &url, "-o"]);
+    let mut dump = command("rtmpdump", ["--live", "-r", &url, "-o"]);
     dump.arg(&file);
-    // It ends with 2, "incomplete", when it stops by itself in a live stream.
-    run(dump, &server.dir, "rtmpdump", e2e::PATIENCE)?;
+    let dump = Program::start(dump, &server.dir, "rtmpdump")?;
+    let_run(6.0);
+    dump.signal(Signal::INT)?;
+    dump.finish(e2e::PATIENCE)?;
     let probe = probe::probe(&file.display().to_string(), Sample::H264Aac, &server.dir)?;
     probe.holds(Some("h264"), Some("aac"))?;
     ensure!(probe.seconds() >= 3.0, "only {:.1} s came", probe.seconds());

@@ -1,7 +1,7 @@
 //! The HTTP API.
 
 use gate::conf::Directive;
-use gate::conf::Kind::{Block, Bool, FreeBlock, Listen, Path, Str};
+use gate::conf::Kind::{Block, Bool, Choice, FreeBlock, Listen, Path, Str};
 use gate::conf::Reload::{Listener, Live};
 
 /// The rows.
@@ -48,13 +48,22 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         .since("4")
         .reload(Live)
         .docs("Certificate chain, PEM. Read anew on reload.", "PEM 格式证书链，重载时重新读取。"),
-    Directive::new("http_api.auth", Block).since("5").planned("API authentication").docs(
+    Directive::new("http_api.auth", Block).since("5").planned(AUTH).docs(
         "Ask for a name and a password (HTTP Basic) on paths under `/api/`.",
         "访问 `/api/` 下的路径时要求用户名与密码（HTTP Basic）。",
     ),
     auth("http_api.auth.enabled", Bool).default("off").docs("Ask for them.", "启用。"),
     auth("http_api.auth.username", Str).docs("The name.", "用户名。"),
     auth("http_api.auth.password", Str).docs("The password.", "密码。"),
+    auth("http_api.auth.type", Choice(&["basic", "bearer"])).default("basic").since("7").docs(
+        "Name and password, or a token.",
+        "用户名与密码，或令牌。",
+    ),
+    auth("http_api.auth.token", Str).since("7").docs("The token.", "令牌。"),
+    auth("http_api.auth.rtc_bearer_enabled", Bool).default("off").since("7").docs(
+        "Ask for the token on the paths of WebRTC signalling, too.",
+        "WebRTC 信令路径也要求令牌。",
+    ),
     Directive::new("http_api.raw_api", Block).since("3").planned("the raw API").docs(
         "Reload by API.",
         "通过 API 重载配置。",
@@ -71,8 +80,10 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     ),
 ];
 
+const AUTH: &str = "API authentication (until then the API is open to everybody)";
+
 const fn auth(path: &'static str, kind: gate::conf::Kind) -> Directive {
-    Directive::new(path, kind).since("5").reload(Live).planned("API authentication")
+    Directive::new(path, kind).since("5").reload(Live).planned(AUTH)
 }
 
 const fn raw(path: &'static str) -> Directive {

@@ -16,17 +16,16 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "File with the process id. It stays locked while the server runs, so a second server with the same file refuses to start. A file beside it with the ending `.id` keeps the server's identity.",
         "存放进程号的文件。服务器运行期间保持加锁，使用同一文件的第二个服务器会拒绝启动。同名的 `.id` 文件保存服务器标识。",
     ),
-    Directive::new("workers", Int)
-        .range(1.0, 1024.0)
+    Directive::new("workers", Int).default("0").range(0.0, 1024.0)
         .since("millrace")
         .reload(AtStart)
         .docs(
-            "Number of worker threads that carry media. Without it: as many as the cores the process may use, CPU affinity and container quota considered.",
-            "承载媒体的工作线程数。不写时等于进程可用的核数，会考虑 CPU 亲和性与容器配额。",
+            "Number of worker threads that carry media; `0` for as many as the cores the process may use, CPU affinity and container quota considered.",
+            "承载媒体的工作线程数；`0` 表示等于进程可用的核数，会考虑 CPU 亲和性与容器配额。",
         ),
     Directive::new("max_connections", Int).default("1000").range(1.0, MANY).reload(Live).docs(
-        "Most client connections at a time, all protocols together. One more is accepted and closed at once. The server refuses to start when the limit of open files is too low for it.",
-        "全部协议合计的最大客户端连接数。超出的连接接受后立即关闭。若打开文件数上限不足，服务器拒绝启动。",
+        "Most client connections at a time, all protocols together. One more is accepted and closed at once. The server refuses to start when the limit of open files is too low for what is written here; for the default it only warns.",
+        "全部协议合计的最大客户端连接数。超出的连接接受后立即关闭。若打开文件数上限不足以满足此处写出的值，服务器拒绝启动；仅用默认值时只发出警告。",
     ),
     Directive::new("max_connections_per_ip", Int)
         .default("0")
@@ -163,6 +162,10 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     Directive::new("kafka", FreeBlock).since("3").ignored().docs(
         "Reporting to Kafka, seen in early versions of SRS 3.",
         "SRS 3 早期版本中的 Kafka 上报。",
+    ),
+    Directive::new("28181_stream_server", FreeBlock).since("5").ignored().docs(
+        "GB28181 receiver seen in early versions of SRS 5.",
+        "SRS 5 早期版本中的 GB28181 接收端。",
     ),
     Directive::new("tencentcloud_cls", FreeBlock).since("5").ignored().docs(
         "Log service of a cloud vendor.",

@@ -154,7 +154,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     ),
     Directive::new("vhost.srt", Block).since("4").planned(SRT).docs("SRT of this host.", "本虚拟主机的 SRT。"),
     srt("vhost.srt.enabled", Bool).default("off").docs("Serve it.", "启用。"),
-    srt("vhost.srt.srt_to_rtmp", Bool).default("on").docs(
+    srt("vhost.srt.srt_to_rtmp", Bool)
+        .env(&["SRS_VHOST_SRT_SRT_TO_RTMP", "SRS_VHOST_SRT_TO_RTMP"]).default("on").docs(
         "Let other protocols play streams published by SRT.",
         "允许其他协议播放 SRT 推送的流。",
     ),

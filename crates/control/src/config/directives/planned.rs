@@ -65,6 +65,18 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Add the ports that are listened at.",
         "附带监听端口。",
     ),
+    Directive::new("heartbeat.auth", Block).since("7").planned("the heartbeat").docs(
+        "What to identify with.",
+        "上报时的身份凭据。",
+    ),
+    heartbeat("heartbeat.auth.enabled", Bool).default("off").since("7").docs("Do so.", "启用。"),
+    heartbeat("heartbeat.auth.type", Choice(&["basic", "bearer"])).default("basic").since("7").docs(
+        "Name and password, or a token.",
+        "用户名与密码，或令牌。",
+    ),
+    heartbeat("heartbeat.auth.username", Str).since("7").docs("The name.", "用户名。"),
+    heartbeat("heartbeat.auth.password", Str).since("7").docs("The password.", "密码。"),
+    heartbeat("heartbeat.auth.token", Str).since("7").docs("The token.", "令牌。"),
     Directive::new("exporter", Block).since("5").planned(EXPORTER).docs(
         "Metrics for Prometheus at a port of their own.",
         "在独立端口提供 Prometheus 指标。",
@@ -119,6 +131,10 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     forward("vhost.forward.backend", Str).since("4").docs(
         "URL that is asked for destinations when a stream begins.",
         "流开始时查询目标的 URL。",
+    ),
+    forward("vhost.forward.api", Bool).default("off").since("7").docs(
+        "Let the API add and remove destinations.",
+        "允许通过 API 增删目标。",
     ),
     Directive::new("vhost.refer", Block).planned(REFER).docs(
         "Accept only clients that come from certain web pages.",
@@ -203,7 +219,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     ),
     Directive::new("vhost.hds", FreeBlock).since("2").planned(HDS).docs(
         "Adobe HTTP Dynamic Streaming.",
-        "Adobe HDS。",
+        "Adobe HDS 流。",
     ),
     hds("vhost.hds.enabled", Bool).default("off").docs("Make HDS.", "启用。"),
     hds("vhost.hds.hds_fragment", FloatSeconds).default("10").docs("Length of a segment.", "切片时长。"),
@@ -241,9 +257,9 @@ const BREAKER: &str = "the circuit breaker";
 const EXPORTER: &str = "the exporter at its own port (`/metrics` is at the API's port)";
 const CLUSTER: &str = "clustering (edge and origin cluster)";
 const FORWARD: &str = "forwarding to other servers";
-const REFER: &str = "the referer check";
-const RULES: &str = "access rules by address";
-const HOOKS: &str = "HTTP callbacks";
+const REFER: &str = "the referer check (until then it turns nobody away)";
+const RULES: &str = "access rules by address (until then they turn nobody away)";
+const HOOKS: &str = "HTTP callbacks (until then nobody is asked and nobody turned away)";
 const EXEC: &str = "starting programs for streams";
 const DASH: &str = "MPEG-DASH";
 const HDS: &str = "HDS";

@@ -1,0 +1,194 @@
+//! The HTTP API: what SRS's clients ask, answered from live data, and the write side of it.
+//!
+//! [`mounts`] makes the two mounts of the HTTP ports: [`ApiMount`] answers `/api/`, `/metrics`,
+//! `/healthz` and `/readyz`, and stands before the protocols; [`ApiRoot`] answers what is left on
+//! ports that serve nothing but the API, and stands behind everything. Paths match as SRS's do:
+//! the longest pattern wins, a pattern that ends in `/` catches all below it.
+//!
+//! The rules of transport (CORS, JSONP, authentication, redirects) are in [`transport`], who may
+//! change something in [`permission`], the endpoints in [`v1`]. JSON is written by serde alone.
+//!
+//! Nothing here knows a protocol; nothing here is edited when one comes.
+
+mod json;
+mod permission;
+mod transport;
+mod v1;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use futures_util::future::{BoxFuture, LocalBoxFuture};
+use gate::Host;
+use gate::http::{Context, Mount, Request, Response, Role, on_control};
+use http::StatusCode;
+use http::request::Parts;
+use serde_json::Value;
+
+use crate::metrics;
+use crate::reload;
+use crate::sampler::Figures;
+
+/// Reads the configuration anew and puts it in force, when the API asks for it.
+pub trait Reload: Send + Sync {
+    /// Reloads; done when the new configuration is in force or has been refused. Tells the log
+    /// how it went.
+    fn reload(&self) -> BoxFuture<'_, ()>;
+    /// How the last one went.
+    fn last(&self) -> reload::State;
+}
+
+impl Reload for reload::Reloader {
+    fn reload(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            // What came of it is in the log and in `last`.
+            let _ = self.run().await;
+        })
+    }
+
+    fn last(&self) -> reload::State {
+        reload::Reloader::last(self)
+    }
+}
+
+/// What the API is made of besides the host.
+pub struct ApiParts {
+    /// What the sampler found.
+    pub figures: Arc<Figures>,
+    /// Reloads the configuration.
+    pub reloader: Arc<dyn Reload>,
+    /// The listeners are open: `/readyz` says yes from here on.
+    pub ready: Arc<AtomicBool>,
+    /// Those words of `/api/v1/features` that this build has (`ssl`, `hls`, `httpd` …).
+    pub features: &'static [&'static str],
+}
+
+/// When the program was built.
+pub(crate) fn build_date() -> String {
+    v1::build_date()
+}
+
+/// Paths of our own beside SRS's.
+const HEALTHY: &str = "/healthz";
+const READY: &str = "/readyz";
+const METRICS: &str = "/metrics";
+const VERSIONS: &str = "/api/v1/versions";
+
+/// A request without its body: no endpoint has one.
+pub(crate) struct Ask {
+    pub(crate) host: Arc<Host>,
+    pub(crate) parts: Parts,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+}
+
+/// What an endpoint answers, before the rules of transport are applied.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Reply {
+    Json(Value),
+    Refused(StatusCode, Value),
+    Text(StatusCode, String),
+    Metrics(String),
+    Redirect(StatusCode, String),
+}
+
+/// The API of the process; shared by its mounts.
+pub(crate) struct Api {
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) reloader: Arc<dyn Reload>,
+    ready: Arc<AtomicBool>,
+    pub(crate) features: &'static [&'static str],
+}
+
+impl Api {
+    pub(crate) async fn answer(&self, ask: Ask) -> Response {
+        let config = ask.host.config();
+        let rules = transport::Rules::new(&ask, &config);
+        let reply = match rules.check() {
+            Ok(method) => self.route(&ask, method).await,
+            Err(refused) => return rules.finish(*refused),
+        };
+        rules.reply(reply)
+    }
+
+    async fn route(&self, ask: &Ask, method: http::Method) -> Reply {
+        match ask.parts.uri.path() {
+            HEALTHY => Reply::Text(StatusCode::OK, "ok".to_owned()),
+            READY if !self.ready.load(Relaxed) => unavailable("starting"),
+            READY if ask.host.is_draining() => unavailable("stopping"),
+            READY => Reply::Text(StatusCode::OK, "ok".to_owned()),
+            METRICS => Reply::Metrics(metrics::render(&ask.host, &self.figures)),
+            _ => v1::answer(self, ask, method).await,
+        }
+    }
+
+    fn serve(
+        self: &Arc<Self>,
+        context: &Context,
+        request: Request,
+    ) -> LocalBoxFuture<'static, Response> {
+        let (api, host) = (self.clone(), context.host.clone());
+        let (peer, local) = (context.peer, context.local);
+        on_control(context, request, move |request| {
+            let (parts, _) = request.into_parts();
+            Box::pin(async move { api.answer(Ask { host, parts, peer, local }).await })
+        })
+    }
+}
+
+fn unavailable(why: &str) -> Reply {
+    Reply::Text(StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
+}
+
+/// Whether the API answers this path before anybody else is asked.
+fn is_ours(role: Role, path: &str) -> bool {
+    if !role.api {
+        return path == VERSIONS;
+    }
+    matches!(path, HEALTHY | READY | METRICS | "/api" | "/console") || path.starts_with("/api/")
+}
+
+/// Answers the API's paths. Asked before the protocols.
+pub struct ApiMount(Arc<Api>);
+
+/// Answers what nobody else did on a port of the API alone. Asked last.
+pub struct ApiRoot(Arc<Api>);
+
+/// Both mounts of the API.
+pub fn mounts(parts: ApiParts) -> (Arc<ApiMount>, Arc<ApiRoot>) {
+    let ApiParts { figures, reloader, ready, features } = parts;
+    let api = Arc::new(Api { figures, reloader, ready, features });
+    (Arc::new(ApiMount(api.clone())), Arc::new(ApiRoot(api)))
+}
+
+impl Mount for ApiMount {
+    fn handle(
+        &self,
+        context: &Context,
+        request: Request,
+    ) -> Result<LocalBoxFuture<'static, Response>, Request> {
+        if is_ours(context.role, request.uri().path()) {
+            Ok(self.0.serve(context, request))
+        } else {
+            Err(request)
+        }
+    }
+}
+
+impl Mount for ApiRoot {
+    fn handle(
+        &self,
+        context: &Context,
+        request: Request,
+    ) -> Result<LocalBoxFuture<'static, Response>, Request> {
+        if context.role.api && !context.role.server {
+            Ok(self.0.serve(context, request))
+        } else {
+            Err(request)
+        }
+    }
+}

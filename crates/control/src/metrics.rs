@@ -1,0 +1,195 @@
+//! `/metrics` in the text format of Prometheus (version 0.0.4).
+//!
+//! [`render`] collects the figures at the moment they are asked for: nothing is registered and
+//! nothing is counted twice. Names that begin with `srs_` are those of SRS's exporter; ours begin
+//! with `millrace_`. Counters never go back, also when the stream they came from has gone.
+
+mod text;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+use gate::Host;
+
+use crate::api::build_date;
+use crate::sampler::Figures;
+use crate::sampler::ledger::is_listed;
+use text::Text;
+use text::Type::{Counter, Gauge};
+
+/// The whole text.
+pub fn render(host: &Host, figures: &Figures) -> String {
+    let streams = host.hub.all();
+    let sessions = host.sessions.all();
+    let sample = figures.sample();
+    let (totals, lag_jumps) = {
+        let ledger = figures.ledger();
+        (ledger.totals(&streams), ledger.lag_jumps(&sessions))
+    };
+    let live = streams.iter().filter(|s| is_listed(s)).count() as u64;
+    let active = streams.iter().filter(|s| s.is_active()).count() as u64;
+
+    let mut out = Text::default();
+    identity(&mut out, host);
+    let percent = sample.process_percent * 100.0;
+    out.one(
+        "srs_cpu_percent",
+        "Processor use of the server, 100 is one processor.",
+        Gauge,
+        percent,
+    );
+    out.one("srs_memory", "Resident memory of the server in kB.", Gauge, sample.rss_kb);
+    out.one("srs_send_bytes_total", "Bytes sent to players.", Counter, totals.send);
+    out.one("srs_receive_bytes_total", "Bytes received from publishers.", Counter, totals.recv);
+    out.one("srs_streams", "Live streams.", Gauge, live);
+    out.one("srs_clients", "Publishers and players.", Gauge, sessions.len() as u64);
+    let all = host.sessions.total.load(Relaxed);
+    out.one("srs_clients_total", "Sessions since the start.", Counter, all);
+    let errors = host.sessions.errors.load(Relaxed);
+    out.one("srs_clients_errs_total", "Sessions that ended by an error.", Counter, errors);
+
+    let uptime = figures.uptime().as_secs_f64();
+    out.one("millrace_uptime_seconds", "Seconds since the start.", Gauge, uptime);
+    out.one("millrace_streams_published", "Streams with a publisher.", Gauge, active);
+    out.family("millrace_clients", "Publishers and players by kind.", Gauge);
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    for info in &sessions {
+        let kind = info.detail().map_or("", |d| d.kind);
+        let count = kinds.entry(if kind.is_empty() { "Unknown" } else { kind }).or_default();
+        *count = count.saturating_add(1);
+    }
+    for (kind, count) in kinds {
+        out.sample("millrace_clients", &[("kind", kind)], count);
+    }
+    let open = host.connections.load(Relaxed) as u64;
+    out.one("millrace_connections", "Open TCP connections.", Gauge, open);
+    let refused = host.refused.load(Relaxed);
+    let help = "Connections refused by max_connections or max_connections_per_ip.";
+    out.one("millrace_connections_refused_total", help, Counter, refused);
+    let help = "Times a slow player was moved forward.";
+    out.one("millrace_lag_jumps_total", help, Counter, lag_jumps);
+    let name = "millrace_dropped_messages_total";
+    let help = "Messages not delivered: lag, a slow player jumped over them; inbox, a shard had \
+                too much to do.";
+    out.family(name, help, Counter);
+    out.sample(name, &[("reason", "lag")], totals.dropped_lag);
+    out.sample(name, &[("reason", "inbox")], totals.dropped_inbox);
+    let help = "Times the timeline of a stream was anchored anew.";
+    out.one("millrace_discontinuities_total", help, Counter, totals.discontinuities);
+    shards(&mut out, host);
+    out.finish()
+}
+
+fn identity(out: &mut Text, host: &Host) {
+    let uname = rustix::system::uname();
+    let words = [
+        ("sysname", uname.sysname()),
+        ("nodename", uname.nodename()),
+        ("release", uname.release()),
+        ("version", uname.version()),
+        ("machine", uname.machine()),
+    ]
+    .map(|(name, value)| (name, value.to_string_lossy()));
+    let labels: Vec<(&str, &str)> = words.iter().map(|(n, v)| (*n, v.as_ref())).collect();
+    out.family("srs_node_uname_info", "The machine.", Gauge);
+    out.sample("srs_node_uname_info", &labels, 1u64);
+
+    let id = &host.identity;
+    let config = host.config();
+    let root = config.root();
+    let (major, minor, revision) = id.compat_version;
+    let (version, major) = (format!("{major}.{minor}.{revision}"), major.to_string());
+    let date = build_date();
+    let code = format!("millrace/{}", id.version);
+    let mut labels = vec![
+        ("server", id.server_id.as_str()),
+        ("service", &id.service_id),
+        ("pid", &id.pid),
+        ("build_date", &date),
+        ("major", &major),
+        ("version", &version),
+        ("code", &code),
+    ];
+    let optional = ["label", "tag"].map(|name| (name, root.str(&format!("exporter.{name}"))));
+    labels.extend(optional.into_iter().filter(|(_, value)| !value.is_empty()));
+    out.family("srs_build_info", "The server.", Gauge);
+    out.sample("srs_build_info", &labels, 1u64);
+}
+
+fn shards(out: &mut Text, host: &Host) {
+    type Read = fn(&hub::ShardStats) -> u64;
+    let figures: [(&str, &str, text::Type, Read); 9] = [
+        ("sessions", "Sessions on the shard.", Gauge, |s| s.sessions.load(Relaxed) as u64),
+        ("subscribers", "Players served from logs.", Gauge, |s| s.subscribers.load(Relaxed) as u64),
+        ("renditions", "Wire forms packaged.", Gauge, |s| s.renditions.load(Relaxed) as u64),
+        ("log_bytes", "Memory of the logs.", Gauge, |s| s.log_bytes.load(Relaxed) as u64),
+        (
+            "pace",
+            "0: each message is sent at once; 1: each video frame; more: so many groups of players.",
+            Gauge,
+            |s| u64::from(s.pace.load(Relaxed)),
+        ),
+        ("sends_total", "Sends to players.", Counter, |s| s.sends.load(Relaxed)),
+        ("sent_bytes_total", "Bytes of these.", Counter, |s| s.sent_bytes.load(Relaxed)),
+        ("walk_microseconds_total", "Time spent sending.", Counter, |s| s.walk_us.load(Relaxed)),
+        ("panics_total", "Sessions ended by a bug.", Counter, |s| s.panics.load(Relaxed)),
+    ];
+    for (name, help, kind, read) in figures {
+        let name = format!("millrace_shard_{name}");
+        out.family(&name, help, kind);
+        for shard in host.shards() {
+            let id = shard.id().to_string();
+            out.sample(&name, &[("shard", &id)], read(shard.stats()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::tests::{frame, publish, stub};
+
+    #[test]
+    fn every_sample_follows_the_type_of_its_family() {
+        let stub = stub(&[("exporter.label", "a\"b")]);
+        let _stream = publish(&stub, "livestream", &[frame(100)]);
+        let player = stub.host.sessions.open("rtmp", ([127, 0, 0, 1], 1).into());
+        player.identify(gate::Detail { kind: "rtmp-play", ..Default::default() }, None);
+        let text = render(&stub.host, &stub.figures);
+        let mut typed = "";
+        let mut families = Vec::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                typed = rest.split(' ').next().unwrap();
+                assert!(!families.contains(&typed), "{typed} twice");
+                families.push(typed);
+                let is_total = typed.ends_with("_total");
+                assert_eq!(is_total, rest.ends_with(" counter"), "{rest}");
+            } else if !line.starts_with('#') {
+                let name = line.split(['{', ' ']).next().unwrap();
+                assert_eq!(name, typed, "{line}");
+                let value = line.rsplit(' ').next().unwrap();
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+            }
+        }
+        for name in [
+            "srs_node_uname_info",
+            "srs_build_info",
+            "srs_cpu_percent",
+            "srs_memory",
+            "srs_send_bytes_total",
+            "srs_receive_bytes_total",
+            "srs_streams",
+            "srs_clients",
+            "srs_clients_total",
+            "srs_clients_errs_total",
+        ] {
+            assert!(families.contains(&name), "{name}");
+        }
+        assert!(text.contains("srs_receive_bytes_total 100\n"), "{text}");
+        assert!(text.contains("millrace_clients{kind=\"rtmp-play\"} 1\n"));
+        assert!(text.contains("label=\"a\\\"b\""));
+        assert!(text.contains("millrace_shard_pace{shard=\"0\"} "));
+        assert!(text.ends_with('\n'));
+    }
+}

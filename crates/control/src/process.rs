@@ -1,0 +1,199 @@
+//! The process: background, pid file, identity, limits of the system.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use gate::conf::Config;
+use gate::identity::random_id;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors that the server needs beside those of connections: logs, listeners, files.
+const SPARE_FILES: u64 = 128;
+
+/// Why the process cannot be what the configuration wants.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// Another one runs with this pid file.
+    #[error("{path} is locked: millrace runs already with this pid file{}", pid_text(.pid))]
+    AlreadyRunning {
+        /// The pid file.
+        path: PathBuf,
+        /// What stands in it.
+        pid: String,
+    },
+    /// A file or directory cannot be used.
+    #[error("cannot {what} {path}: {error}")]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The process cannot leave the terminal.
+    #[error("cannot go to the background: {0}")]
+    Daemon(#[from] nix::Error),
+    /// Fewer files may be open than the configuration needs.
+    #[error(
+        "max_connections {wanted} needs {} open files and the system allows {allowed}; raise it (ulimit -n) or lower max_connections",
+        .wanted + SPARE_FILES
+    )]
+    OpenFiles {
+        /// Connections wanted.
+        wanted: u64,
+        /// Files allowed.
+        allowed: u64,
+    },
+}
+
+impl ProcessError {
+    /// The status that the process ends with: SRS's error number, its low byte.
+    pub fn exit_status(&self) -> u8 {
+        let code: u16 = match self {
+            Self::AlreadyRunning { .. } => 1035,
+            _ => 1023,
+        };
+        code.to_le_bytes()[0]
+    }
+}
+
+fn pid_text(pid: &str) -> String {
+    if pid.is_empty() { String::new() } else { format!(" (pid {pid})") }
+}
+
+fn fail(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ProcessError {
+    move |error| ProcessError::File { what, path: path.to_owned(), error }
+}
+
+/// Goes to the background. Call it before any thread is started.
+///
+/// # Errors
+/// When the system cannot fork.
+pub fn daemonize() -> Result<(), ProcessError> {
+    Ok(nix::unistd::daemon(true, false)?)
+}
+
+/// Makes `work_dir` the current directory.
+///
+/// # Errors
+/// When it cannot be entered.
+pub fn enter(dir: &Path) -> Result<(), ProcessError> {
+    std::env::set_current_dir(dir).map_err(fail("enter work_dir", dir))
+}
+
+/// The pid file, locked as long as this lives and removed with it.
+pub struct PidFile {
+    path: PathBuf,
+    _locked: File,
+}
+
+impl PidFile {
+    /// Creates and locks it and writes our pid.
+    ///
+    /// # Errors
+    /// [`ProcessError::AlreadyRunning`] when another process holds the lock.
+    pub fn create(path: &Path) -> Result<Self, ProcessError> {
+        if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
+            std::fs::create_dir_all(dir).map_err(fail("create", dir))?;
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(fail("open the pid file", path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let _ = Read::by_ref(&mut file).take(32).read_to_string(&mut pid);
+                let pid = pid.trim().to_owned();
+                return Err(ProcessError::AlreadyRunning { path: path.to_owned(), pid });
+            }
+            Err(TryLockError::Error(e)) => return Err(fail("lock", path)(e)),
+        }
+        let write = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            write!(file, "{}", std::process::id())
+        };
+        write(&mut file).map_err(fail("write", path))?;
+        Ok(Self { path: path.to_owned(), _locked: file })
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The server's id: configured, or kept beside the pid file over restarts, or new.
+pub fn server_id(config: &Config, keep: bool) -> String {
+    let configured = config.root().str("server_id");
+    if !configured.is_empty() {
+        return configured.to_owned();
+    }
+    let path = Path::new(config.root().str("pid")).with_extension("id");
+    if keep
+        && let Ok(text) = std::fs::read_to_string(&path)
+        && text.trim().starts_with("vid-")
+        && text.trim().len() <= 32
+    {
+        return text.trim().to_owned();
+    }
+    let id = format!("vid-{}", random_id(7));
+    if keep && let Err(e) = std::fs::write(&path, &id) {
+        tracing::warn!("cannot keep the server id in {}: {e}", path.display());
+    }
+    id
+}
+
+/// Raises the limit of open files as far as the system allows; tells what it is now.
+pub fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let _ =
+            setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Checks that as many files may be open as `max_connections` needs.
+///
+/// # Errors
+/// [`ProcessError::OpenFiles`].
+pub fn check_open_files(max_connections: usize, allowed: u64) -> Result<(), ProcessError> {
+    let wanted = max_connections as u64;
+    if wanted.saturating_add(SPARE_FILES) > allowed {
+        return Err(ProcessError::OpenFiles { wanted, allowed });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_process_is_told_who_holds_the_pid_file() {
+        let dir = std::env::temp_dir().join(format!("millrace-pid-{}", random_id(8)));
+        let path = dir.join("a.pid");
+        let first = PidFile::create(&path).unwrap();
+        let text = PidFile::create(&path).err().map(|e| e.to_string()).unwrap();
+        assert!(text.contains(&std::process::id().to_string()), "{text}");
+        drop(first);
+        assert!(!path.exists());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn too_few_open_files_are_told_before_the_first_connection_fails() {
+        assert!(check_open_files(1000, 1128).is_ok());
+        let text = check_open_files(1000, 1024).err().map(|e| e.to_string()).unwrap();
+        assert!(text.contains("1128") && text.contains("ulimit"), "{text}");
+    }
+}

@@ -1,0 +1,165 @@
+//! Reload: a changed configuration takes effect, or nothing does (P5).
+//!
+//! One path for SIGHUP, the API and the file watcher: read, check, compare, let every gate do
+//! what can fail, and only when all of them are ready, commit.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use gate::conf::{Change, Config, Reload as When, diff};
+use gate::{Gate, Host};
+
+use crate::config::{self, Diagnostic, FileLoader, Request, Severity};
+
+/// What a reload did.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What changed, a line each.
+    pub applied: Vec<String>,
+    /// What changed in the file but takes a restart of the process.
+    pub needs_restart: Vec<String>,
+    /// Warnings about the new configuration.
+    pub warnings: Vec<String>,
+}
+
+/// Where the last reload stands, in SRS's numbers.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// 0 before the first, 10 reading, 30 applying, 90 finished.
+    pub state: u32,
+    /// 0, or the SRS error code.
+    pub err: u32,
+    /// What happened.
+    pub msg: String,
+    /// Id of the reload.
+    pub rid: String,
+}
+
+/// Reloads one server.
+pub struct Reloader {
+    host: Arc<Host>,
+    gates: OnceLock<Vec<Arc<dyn Gate>>>,
+    request: Request,
+    loader: Box<dyn FileLoader + Send + Sync>,
+    running: tokio::sync::Mutex<()>,
+    last: Mutex<State>,
+}
+
+impl Reloader {
+    /// For a server that was started from `request`.
+    pub fn new(
+        host: Arc<Host>,
+        request: Request,
+        loader: Box<dyn FileLoader + Send + Sync>,
+    ) -> Self {
+        let last = State { state: 0, err: 0, msg: "Success".into(), rid: String::new() };
+        Self {
+            host,
+            gates: OnceLock::new(),
+            request,
+            loader,
+            running: tokio::sync::Mutex::default(),
+            last: Mutex::new(last),
+        }
+    }
+
+    /// Names the gates that a reload hands the new configuration to. Once, at start.
+    pub fn set_gates(&self, gates: Vec<Arc<dyn Gate>>) {
+        let _ = self.gates.set(gates);
+    }
+
+    /// How the last reload went.
+    pub fn last(&self) -> State {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, state: u32, err: u32, msg: String, rid: &str) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = State { state, err, msg, rid: rid.to_owned() };
+    }
+
+    /// Reads the configuration again and puts it in force. One at a time.
+    ///
+    /// # Errors
+    /// Every fault, a text each. Nothing has changed then.
+    pub async fn run(&self) -> Result<Report, Vec<String>> {
+        let _one = self.running.lock().await;
+        let rid = gate::identity::random_id(7);
+        self.set(10, 0, "Success".into(), &rid);
+        let result = self.apply(&rid).await;
+        match &result {
+            Ok(report) => {
+                for line in &report.warnings {
+                    tracing::warn!("{line}");
+                }
+                for line in &report.needs_restart {
+                    tracing::warn!("{line} takes effect when the server is restarted");
+                }
+                for line in &report.applied {
+                    tracing::info!("reload: {line}");
+                }
+                tracing::info!("reload config success, {} changes", report.applied.len());
+                self.set(90, 0, "Success".into(), &rid);
+            }
+            Err(faults) => {
+                for fault in faults {
+                    tracing::error!("reload refused: {fault}");
+                }
+                tracing::error!("reload failed, the configuration in force stays as it was");
+                self.set(90, 1023, faults.join("; "), &rid);
+            }
+        }
+        result
+    }
+
+    async fn apply(&self, rid: &str) -> Result<Report, Vec<String>> {
+        let texts = |list: &[Diagnostic], worst: Severity| {
+            let of = list.iter().filter(|d| d.severity == worst);
+            of.map(Diagnostic::one_line).collect::<Vec<_>>()
+        };
+        let loaded = config::load(self.request.clone(), &*self.loader);
+        let (new, list) = loaded.map_err(|list| texts(&list, Severity::Error))?;
+        let old = self.host.config();
+        let changes = diff(&old, &new);
+        let mut report = Report { warnings: texts(&list, Severity::Warning), ..Report::default() };
+        self.set(30, 0, "Success".into(), rid);
+        let mut ready = Vec::new();
+        for gate in self.gates.get().into_iter().flatten() {
+            ready.push(gate.prepare(&self.host, &new).await.map_err(|e| vec![e.to_string()])?);
+        }
+        for gate in ready {
+            report.applied.extend(gate.commit());
+        }
+        self.host.set_config(new.clone());
+        for change in &changes {
+            let text = describe(change);
+            match at_start(&new, change) {
+                true => report.needs_restart.push(text),
+                false => report.applied.push(text),
+            }
+        }
+        self.end_removed_vhosts(&new);
+        Ok(report)
+    }
+
+    /// Sessions of a virtual host that is no more end; those of others notice nothing.
+    fn end_removed_vhosts(&self, config: &Config) {
+        for info in self.host.sessions.all() {
+            let gone = info.detail().is_some_and(|d| config.vhost(&d.vhost).is_none());
+            if gone {
+                info.kick(gate::session::Kick::Vhost);
+            }
+        }
+    }
+}
+
+fn at_start(config: &Config, change: &Change) -> bool {
+    config.table().get(change.path).is_some_and(|row| row.reload == When::AtStart)
+}
+
+fn describe(change: &Change) -> String {
+    match &change.vhost {
+        Some(vhost) => format!("{} of vhost {vhost} {:?}", change.path, change.kind),
+        None => format!("{} {:?}", change.path, change.kind),
+    }
+    .to_lowercase()
+}

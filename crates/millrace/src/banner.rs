@@ -1,0 +1,88 @@
+//! The first screen: where to publish and where to watch.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+use gate::Host;
+use gate::conf::{Config, Listen};
+
+/// Prints it, unless the server runs in the background.
+pub(crate) fn print(host: &Arc<Host>, config: &Config, demo: bool) {
+    let root = config.root();
+    if root.bool("daemon") && !demo {
+        return;
+    }
+    let text = text(host, config, demo);
+    let mut out = std::io::stdout().lock();
+    let bold = out.is_terminal();
+    let _ = if bold { writeln!(out, "\x1b[1m{text}\x1b[0m") } else { writeln!(out, "{text}") };
+    let _ = out.flush();
+}
+
+fn base(scheme: &str, listen: Option<&Listen>, default: u16) -> Option<String> {
+    let listen = listen?;
+    let host = match listen.ip {
+        Some(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+        Some(ip) if ip.is_ipv6() => format!("[{ip}]"),
+        Some(ip) => ip.to_string(),
+        None => "127.0.0.1".to_owned(),
+    };
+    Some(match listen.port == default {
+        true => format!("{scheme}://{host}"),
+        false => format!("{scheme}://{host}:{}", listen.port),
+    })
+}
+
+fn text(host: &Arc<Host>, config: &Config, demo: bool) -> String {
+    let root = config.root();
+    let mut out = format!(
+        "millrace {} is up: pid {}, {} worker{}",
+        host.identity.version,
+        host.identity.pid,
+        host.shards().len(),
+        if host.shards().len() == 1 { "" } else { "s" },
+    );
+    let mut row = |name: &str, url: &str| {
+        let _ = write!(out, "\n  {name:<9} {url}");
+    };
+    let vhost = config.vhost(gate::conf::DEFAULT_VHOST);
+    let remux = vhost.as_ref().is_some_and(|v| v.bool("http_remux.enabled"));
+    let hls = vhost.as_ref().is_some_and(|v| v.bool("hls.enabled"));
+    let rtmp = base("rtmp", root.listen("listen").first(), 1935);
+    let http = base("http", root.listen("http_server.listen").first(), 80)
+        .filter(|_| root.bool("http_server.enabled"));
+    if let Some(rtmp) = &rtmp {
+        if demo {
+            row("Playing", "the built-in test card, published as live/livestream");
+        } else {
+            row("Publish", &format!("{rtmp}/live/livestream"));
+            row("", "OBS: Settings, Stream, Custom: server and key are");
+            row("", &format!("     {rtmp}/live   and   livestream"));
+            row("", &format!("ffmpeg -re -i FILE -c copy -f flv {rtmp}/live/livestream"));
+        }
+        row("Watch", &format!("{rtmp}/live/livestream"));
+    }
+    if let Some(http) = &http {
+        if hls {
+            row("", &format!("{http}/live/livestream.m3u8   (HLS: browsers, phones)"));
+        }
+        if remux {
+            row("", &format!("{http}/live/livestream.flv    (also over WebSocket)"));
+            row("", &format!("{http}/live/livestream.ts"));
+        }
+    }
+    if root.bool("http_api.enabled")
+        && let Some(api) = base("http", root.listen("http_api.listen").first(), 80)
+    {
+        row("API", &format!("{api}/api/v1/streams/"));
+        row("Metrics", &format!("{api}/metrics"));
+    }
+    if demo {
+        let rtmp = rtmp.unwrap_or_default();
+        row("Try", &format!("ffplay {rtmp}/live/livestream"));
+        row("", "Ctrl-C stops.");
+    }
+    out.push('\n');
+    out
+}

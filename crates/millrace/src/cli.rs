@@ -1,0 +1,173 @@
+//! The command line: SRS's letters, and words for what is ours.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use control::config::{self, Diagnostic, Disk, Facts, Request, Severity, exit_status};
+
+use crate::server;
+
+/// The status for a command line that cannot be understood, and for a file that is not there.
+const USAGE: u8 = 255;
+
+/// A live-media server: takes a stream in by RTMP and gives it out by RTMP, HTTP-FLV,
+/// WebSocket-FLV, HTTP-TS and HLS.
+///
+/// Without a file it serves RTMP on 1935, HTTP on 8080 and the API on 1985, in the foreground.
+/// A configuration file is written as for SRS.
+#[derive(Parser, Debug)]
+#[command(
+    name = "millrace",
+    disable_version_flag = true,
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true,
+    after_help = "Signals: HUP reloads, TERM stops, QUIT drains and stops, USR1 reopens the log."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Read the configuration from FILE
+    #[arg(short = 'c', value_name = "FILE")]
+    config: Option<String>,
+    /// Check the configuration and exit
+    #[arg(short = 't')]
+    test: bool,
+    /// Take the configuration from the environment only (SRS_...)
+    #[arg(short = 'e')]
+    env: bool,
+    /// Print the version and exit
+    #[arg(short = 'v', short_alias = 'V', long = "version")]
+    version: bool,
+    /// Print name and version and exit
+    #[arg(short = 'g', short_alias = 'G')]
+    signature: bool,
+    /// Print this help and exit
+    #[arg(short = 'h', short_alias = '?', long = "help")]
+    help: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Check a configuration file and tell everything that is wrong with it
+    Check {
+        /// The file
+        file: String,
+    },
+    /// Start, publish a test card to live/livestream, and print where to watch
+    Demo,
+    /// Print this help and exit
+    Help,
+}
+
+/// Does what the command line says.
+pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(USAGE);
+        }
+    };
+    if cli.help || matches!(cli.command, Some(Command::Help)) {
+        let _ = Cli::command().print_help();
+        return ExitCode::SUCCESS;
+    }
+    if cli.version {
+        return say(server::VERSION);
+    }
+    if cli.signature {
+        return say(&format!("millrace/{}", server::VERSION));
+    }
+    let (file, demo, check) = match cli.command {
+        Some(Command::Check { file }) => (Some(file), false, true),
+        Some(Command::Demo) => (None, true, false),
+        Some(Command::Help) | None => (cli.config, false, cli.test),
+    };
+    let request = Request {
+        table: config::directives::table(&[]),
+        file,
+        env_only: cli.env,
+        env: std::env::vars().collect::<BTreeMap<_, _>>(),
+        facts: Facts::default(),
+    };
+    let fileless = request.file.is_none() && !request.env.contains_key("SRS_CONFIG_FILE");
+    if let Some(path) = &request.file
+        && let Err(e) = std::fs::metadata(path)
+    {
+        complain(&format!("cannot read the configuration {path}: {e}"));
+        return ExitCode::from(USAGE);
+    }
+    let (config, notes) = match config::load(request.clone(), &Disk) {
+        Ok(loaded) => loaded,
+        Err(list) => {
+            show(&list);
+            return ExitCode::from(exit_status(&list));
+        }
+    };
+    if check {
+        show(&notes);
+        return say("the configuration is fine");
+    }
+    match server::run(server::Start { request, config, notes, fileless, demo }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            complain(&e.to_string());
+            ExitCode::from(e.exit_status())
+        }
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    let _ = writeln!(io::stdout(), "{text}");
+    ExitCode::SUCCESS
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "millrace: {text}");
+}
+
+fn show(list: &[Diagnostic]) {
+    let mut err = io::stderr().lock();
+    for one in list {
+        let _ = writeln!(err, "{one}\n");
+    }
+    let errors = list.iter().filter(|d| d.severity == Severity::Error).count();
+    if errors > 0 {
+        let _ = writeln!(err, "millrace: {errors} errors, not started");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from([&["millrace"], args].concat())
+    }
+
+    #[test]
+    fn letters_may_be_combined() {
+        let cli = parse(&["-tc", "a.conf"]).unwrap();
+        assert!(cli.test);
+        assert_eq!(cli.config.as_deref(), Some("a.conf"));
+    }
+
+    #[test]
+    fn every_spelling_of_help_and_version_is_understood() {
+        for help in ["-h", "-?", "--help"] {
+            assert!(parse(&[help]).unwrap().help, "{help}");
+        }
+        for version in ["-v", "-V", "--version"] {
+            assert!(parse(&[version]).unwrap().version, "{version}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_letter_is_refused() {
+        assert!(parse(&["-x"]).is_err());
+    }
+}

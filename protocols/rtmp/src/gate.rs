@@ -1,0 +1,89 @@
+//! The RTMP ports, plain and TLS.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use gate::conf::Config;
+use gate::listen::Bound;
+use gate::tls::Certificate;
+use gate::{Gate, Host, ListenerSet, PrepareError, Prepared, Wanted};
+
+use crate::connection;
+
+/// Serves RTMP and RTMPS.
+#[derive(Default)]
+pub struct RtmpGate {
+    listeners: Arc<ListenerSet>,
+}
+
+impl RtmpGate {
+    /// The listening sockets.
+    pub fn listeners(&self) -> &ListenerSet {
+        &self.listeners
+    }
+
+    fn wanted(host: &Arc<Host>, config: &Config) -> Result<Vec<Wanted>, PrepareError> {
+        let root = config.root();
+        let serve = |secure: bool| -> gate::listen::Handler {
+            let host = host.clone();
+            Arc::new(move |shard, served| connection::spawn(&host, shard, served, secure))
+        };
+        let mut wanted: Vec<Wanted> = root
+            .listen("listen")
+            .into_iter()
+            .map(|listen| Wanted {
+                listen,
+                certificate: None,
+                handler: serve(false),
+                label: "RTMP",
+            })
+            .collect();
+        if root.bool("rtmps.enabled") {
+            let path = |key| Path::new(root.str(key));
+            let certificate = Certificate::load(path("rtmps.cert"), path("rtmps.key"), &[])?;
+            wanted.extend(root.listen("rtmps.listen").into_iter().map(|listen| Wanted {
+                listen,
+                certificate: Some(certificate.clone()),
+                handler: serve(true),
+                label: "RTMPS",
+            }));
+        }
+        Ok(wanted)
+    }
+}
+
+struct Ready {
+    listeners: Arc<ListenerSet>,
+    host: Arc<Host>,
+    bound: Bound,
+}
+
+impl Prepared for Ready {
+    fn commit(self: Box<Self>) -> Vec<String> {
+        self.listeners.commit(&self.host, self.bound)
+    }
+}
+
+impl Gate for RtmpGate {
+    fn name(&self) -> &'static str {
+        "rtmp"
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        host: &'a Arc<Host>,
+        config: &'a Arc<Config>,
+    ) -> BoxFuture<'a, Result<Box<dyn Prepared>, PrepareError>> {
+        let bound = Self::wanted(host, config).and_then(|w| self.listeners.prepare(w));
+        let ready = bound.map(|bound| {
+            let listeners = self.listeners.clone();
+            Box::new(Ready { listeners, host: host.clone(), bound }) as Box<dyn Prepared>
+        });
+        Box::pin(std::future::ready(ready))
+    }
+
+    fn close_listeners(&self) {
+        self.listeners.close();
+    }
+}
