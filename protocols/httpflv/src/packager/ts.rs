@@ -75,6 +75,12 @@ impl TsPackager {
         }
     }
 
+    /// Whether who begins at `at` will not meet the newest tables. Whoever begins before them
+    /// does so at a key frame, in front of which others stand.
+    fn lie_behind(&self, at: Timestamp) -> bool {
+        self.tables.at.is_some_and(|tables| tables < at)
+    }
+
     fn write_tables(&self, out: &mut Vec<u8>) {
         let packets = &self.tables.packets;
         self.framing.wrap(packets.len(), out, |out| out.extend_from_slice(packets));
@@ -132,15 +138,13 @@ impl Packager for TsPackager {
         if self.generation != headers.generation {
             self.configure(headers);
         }
-        // A message of that very time begins with the tables itself, or none is left to come
-        // before the next key frame, which has them too.
-        if at.is_none() || at != self.tables.at {
+        if at.is_none_or(|at| self.lie_behind(at)) {
             self.write_tables(out);
         }
     }
 
     fn resume(&mut self, _: &Headers, at: Timestamp, out: &mut Vec<u8>) {
-        if Some(at) != self.tables.at {
+        if self.lie_behind(at) {
             self.write_tables(out);
         }
     }
