@@ -13,6 +13,8 @@
 //!
 //! Specification: "Action Message Format -- AMF 0" (December 2007) and "AMF 3" (January 2013).
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod decode;
 mod decode3;
 mod encode;

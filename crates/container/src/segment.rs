@@ -7,6 +7,8 @@
 //! The rules are those that users of SRS have tuned their `hls_*` values for, with RFC 8216
 //! where those break it.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod window;
 
 use bytes::Bytes;

@@ -10,6 +10,8 @@
 //! Specification: ISO/IEC 13818-1 (ITU-T H.222.0); ETSI TS 101 154 for AC-3 and E-AC-3; the
 //! Opus mapping of the IETF draft that ffmpeg and GStreamer follow.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod demux;
 mod elementary;
 mod mux;
@@ -53,6 +55,12 @@ pub const PID_OPUS: u16 = 0x105;
 
 /// Longest time between two PCRs, in 90 kHz ticks: 100 ms (ISO/IEC 13818-1, 2.7.2).
 pub const PCR_INTERVAL_MAX: i64 = 9_000;
+
+/// Whether these packets begin with the tables, so that a reader may start here: what a
+/// [`Muxer`] wrote for a key frame, or for audio alone each half second.
+pub fn is_entry(packets: &[u8]) -> bool {
+    matches!(packets, [SYNC, 0x40, 0, ..])
+}
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! One path for SIGHUP, the API and the file watcher: read, check, compare, let every gate do
 //! what can fail, and only when all of them are ready, commit.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gate::conf::{Change, Config, Reload as When, diff};
 use gate::{Gate, Host};
@@ -37,7 +37,7 @@ pub struct State {
 /// Reloads one server.
 pub struct Reloader {
     host: Arc<Host>,
-    gates: Vec<Arc<dyn Gate>>,
+    gates: OnceLock<Vec<Arc<dyn Gate>>>,
     request: Request,
     loader: Box<dyn FileLoader + Send + Sync>,
     running: tokio::sync::Mutex<()>,
@@ -48,19 +48,23 @@ impl Reloader {
     /// For a server that was started from `request`.
     pub fn new(
         host: Arc<Host>,
-        gates: Vec<Arc<dyn Gate>>,
         request: Request,
         loader: Box<dyn FileLoader + Send + Sync>,
     ) -> Self {
         let last = State { state: 0, err: 0, msg: "Success".into(), rid: String::new() };
         Self {
             host,
-            gates,
+            gates: OnceLock::new(),
             request,
             loader,
             running: tokio::sync::Mutex::default(),
             last: Mutex::new(last),
         }
+    }
+
+    /// Names the gates that a reload hands the new configuration to. Once, at start.
+    pub fn set_gates(&self, gates: Vec<Arc<dyn Gate>>) {
+        let _ = self.gates.set(gates);
     }
 
     /// How the last reload went.
@@ -119,7 +123,7 @@ impl Reloader {
         let mut report = Report { warnings: texts(&list, Severity::Warning), ..Report::default() };
         self.set(30, 0, "Success".into(), rid);
         let mut ready = Vec::new();
-        for gate in &self.gates {
+        for gate in self.gates.get().into_iter().flatten() {
             ready.push(gate.prepare(&self.host, &new).await.map_err(|e| vec![e.to_string()])?);
         }
         for gate in ready {

@@ -1,22 +1,46 @@
 //! The protocols there are: the one table that names them all.
 
+use std::io;
 use std::sync::Arc;
 
-use gate::http::HttpGate;
+use gate::http::{HttpGate, Mount};
 use gate::{Gate, Host};
+use hls::HlsGate;
+use httpflv::HttpFlv;
 use rtmp::RtmpGate;
+
+/// What this build can do, in the words of `/api/v1/features`.
+pub(crate) const FEATURES: &[&str] = &["ssl", "hls", "api", "httpd", "stat", "tcp_nodelay", "mr"];
 
 /// Everything that serves.
 pub(crate) struct Gates {
-    pub(crate) rtmp: Arc<RtmpGate>,
-    pub(crate) http: Arc<HttpGate>,
+    rtmp: Arc<RtmpGate>,
+    http: Arc<HttpGate>,
+    hls: HlsGate,
 }
 
 impl Gates {
-    /// Makes the gates and puts what speaks HTTP onto the HTTP ports.
-    pub(crate) fn new(_host: &Arc<Host>) -> Self {
+    /// Makes the gates. What speaks HTTP is put onto the HTTP ports, between `first`, who are
+    /// asked before, and `last`.
+    pub(crate) fn new(
+        host: &Arc<Host>,
+        first: Vec<Arc<dyn Mount>>,
+        last: Vec<Arc<dyn Mount>>,
+    ) -> io::Result<Self> {
+        let hls = HlsGate::start(host)?;
         let http = Arc::new(HttpGate::default());
-        Self { rtmp: Arc::default(), http }
+        // Segments before live streams: both end with .ts.
+        let live: [Arc<dyn Mount>; 2] = [Arc::new(hls.clone()), Arc::new(HttpFlv)];
+        for mount in first.into_iter().chain(live).chain(last) {
+            http.mount(mount);
+        }
+        let (segments, weak) = (hls.clone(), Arc::downgrade(host));
+        host.hub.set_watchers(vec![Box::new(move |shard, event| {
+            if let Some(host) = weak.upgrade() {
+                segments.on_stream(&host, shard, event);
+            }
+        })]);
+        Ok(Self { rtmp: Arc::default(), http, hls })
     }
 
     /// As the reload and the start see them.
@@ -28,5 +52,10 @@ impl Gates {
     pub(crate) fn refresh_certificates(&self) {
         self.rtmp.listeners().refresh_certificates();
         self.http.listeners().refresh_certificates();
+    }
+
+    /// Everything that was packaged is where it belongs; at the end of the process.
+    pub(crate) fn flush(&self) {
+        self.hls.flush();
     }
 }

@@ -2,17 +2,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use control::api::{self, ApiParts};
 use control::config::{Diagnostic, Disk, Request, Severity};
 use control::log;
 use control::process::{self, PidFile, ProcessError};
 use control::reload::Reloader;
+use control::sampler::{self, Figures};
 use gate::conf::Config;
 use gate::{Host, HostParts, Identity, OpenDoor, PrepareError};
 use hub::Hub;
 
-use crate::gates::Gates;
+use crate::gates::{FEATURES, Gates};
 use crate::signals::{self, Stop};
 use crate::{banner, demo};
 
@@ -156,7 +159,19 @@ async fn serve(
         control,
         fileless: start.fileless,
     });
-    let gates = Gates::new(&host);
+    let figures = Arc::new(Figures::default());
+    let listening = Arc::new(AtomicBool::new(false));
+    // The API reloads the gates, and the gates serve the API: the reloader learns of them later.
+    let reloader = Arc::new(Reloader::new(host.clone(), start.request, Box::new(Disk)));
+    let (api, api_root) = api::mounts(ApiParts {
+        figures: figures.clone(),
+        reloader: reloader.clone(),
+        ready: listening.clone(),
+        features: FEATURES,
+    });
+    let gates = Gates::new(&host, vec![api], vec![api_root])
+        .map_err(|e| StartError::System("start the disk writer", e))?;
+    reloader.set_gates(gates.all());
     let mut ready = Vec::new();
     for gate in gates.all() {
         ready.push(gate.prepare(&host, &config).await?);
@@ -166,8 +181,8 @@ async fn serve(
             tracing::info!("{line}");
         }
     }
-    let reloader =
-        Arc::new(Reloader::new(host.clone(), gates.all(), start.request, Box::new(Disk)));
+    listening.store(true, Relaxed);
+    host.control.spawn(sampler::run(host.clone(), figures));
     if start.demo {
         demo::publish(&host);
     }
@@ -203,5 +218,6 @@ async fn shut_down(host: &Arc<Host>, gates: &Gates, stop: Stop) {
         }
     };
     let _ = tokio::time::timeout(LAST_WORDS, quiet).await;
+    gates.flush();
     tracing::info!("millrace stops");
 }

@@ -1,10 +1,10 @@
 //! The `hls { }` section of a virtual host.
 //!
-//! Plain values: reading them from the configuration tree is done where the tree is known. The
-//! field comments are the reference; each field is named as its directive is, without `hls_`.
+//! The field comments are the reference; each field is named as its directive is, without `hls_`.
 
 use std::time::Duration;
 
+use gate::conf::VhostSection;
 use media::Codec;
 
 /// What happens to the publisher when HLS cannot go on.
@@ -156,6 +156,48 @@ impl Default for HlsConfig {
             ctx: true,
             ts_ctx: true,
             storage: Storage::default(),
+        }
+    }
+}
+
+impl HlsConfig {
+    /// From a virtual host's section.
+    pub fn read(vhost: &VhostSection<'_>) -> Self {
+        let default = Self::default();
+        let hls = |name: &str| format!("hls.{name}");
+        let text = |name: &str| vhost.str(&hls(name)).to_owned();
+        let bool = |name: &str| vhost.bool(&hls(name));
+        let time = |name: &str| vhost.seconds(&hls(name));
+        let codec = |name: &str, default: Option<Codec>| {
+            codec_from_word(vhost.str(&hls(name))).unwrap_or(default)
+        };
+        Self {
+            enabled: bool("enabled"),
+            // Shorter would be a segment for each frame, longer than an hour a file for each show.
+            fragment: time("hls_fragment")
+                .clamp(Duration::from_millis(200), Duration::from_secs(3600)),
+            td_ratio: vhost.float("hls.hls_td_ratio"),
+            aof_ratio: vhost.float("hls.hls_aof_ratio"),
+            window: time("hls_window"),
+            on_error: OnError::from_word(vhost.str("hls.hls_on_error")).unwrap_or(default.on_error),
+            path: text("hls_path"),
+            m3u8_file: text("hls_m3u8_file"),
+            ts_file: text("hls_ts_file"),
+            ts_floor: bool("hls_ts_floor"),
+            entry_prefix: text("hls_entry_prefix"),
+            acodec: codec("hls_acodec", default.acodec),
+            vcodec: codec("hls_vcodec", default.vcodec),
+            cleanup: bool("hls_cleanup"),
+            dispose: time("hls_dispose"),
+            wait_keyframe: bool("hls_wait_keyframe"),
+            nb_notify: u64::try_from(vhost.int("hls.hls_nb_notify"))
+                .ok()
+                .and_then(|n| n.try_into().ok())
+                .unwrap_or(default.nb_notify),
+            dts_directly: bool("hls_dts_directly"),
+            ctx: bool("hls_ctx"),
+            ts_ctx: bool("hls_ts_ctx"),
+            storage: Storage::from_word(vhost.str("hls.hls_storage")).unwrap_or(default.storage),
         }
     }
 }

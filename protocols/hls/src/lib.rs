@@ -3,7 +3,7 @@
 //! Pure so far as time and files go: [`Packager`] takes the frames of one stream and tells, as
 //! [`Output`]s, which files should be there; [`Disk`] and [`Store`] carry that out under a folder
 //! or in memory. [`context`] has the players' sessions. Sockets, threads and clocks are the
-//! business of whoever holds these.
+//! business of [`gate`] alone.
 //!
 //! A playlist and its segments are named by paths relative to one root, without `..`, so the same
 //! names serve on disk, in memory and in URLs.
@@ -11,12 +11,16 @@
 pub mod config;
 pub mod context;
 pub mod disk;
+pub mod gate;
 pub mod packager;
 pub mod path;
 pub mod playlist;
+mod segmenter;
 pub mod store;
 pub mod validate;
+pub mod writer;
 
+pub use self::gate::HlsGate;
 pub use config::{HlsConfig, OnError, Storage};
 pub use disk::{Disk, DiskError};
 pub use packager::{Output, Packager, SegmentDone};

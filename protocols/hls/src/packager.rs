@@ -81,7 +81,8 @@ struct Open {
     wall: WallTime,
     timestamp: i64,
     bytes: Vec<u8>,
-    listing: Listing,
+    /// What its first tables declare, once they are written.
+    listing: Option<Listing>,
 }
 
 /// A finished segment.
@@ -228,10 +229,12 @@ impl Packager {
     /// Gives the frame to the muxer. Without a segment nothing is written: only configurations
     /// and frames that are left out come then.
     fn write(&mut self, frame: &Frame) -> Result<(), LeftOut> {
-        match &mut self.open {
-            Some(open) => self.muxer.push(frame, &mut open.bytes),
-            None => self.muxer.push(frame, &mut Vec::new()),
+        let Some(open) = &mut self.open else { return self.muxer.push(frame, &mut Vec::new()) };
+        let result = self.muxer.push(frame, &mut open.bytes);
+        if open.listing.is_none() && !open.bytes.is_empty() {
+            open.listing = Some(self.muxer.listing());
         }
+        result
     }
 
     fn begin(&mut self, wall: WallTime) {
@@ -251,10 +254,9 @@ impl Packager {
             self.cutter.set_slack(0);
             wall.unix_ms
         };
-        let mut bytes = Vec::with_capacity(self.expected);
-        self.muxer.psi(&mut bytes);
-        let listing = self.muxer.listing();
-        self.open = Some(Open { wall, timestamp, bytes, listing });
+        self.muxer.lead();
+        let bytes = Vec::with_capacity(self.expected);
+        self.open = Some(Open { wall, timestamp, bytes, listing: None });
     }
 
     fn close(&mut self, closed: Closed, out: &mut Vec<Output>) {
@@ -266,7 +268,11 @@ impl Packager {
         if !closed.keep {
             return;
         }
-        self.muxer.relist(open.listing, &mut open.bytes);
+        if open.bytes.is_empty() {
+            // Every frame was damaged: an empty file would stop players, tables do not.
+            self.muxer.psi(&mut open.bytes);
+        }
+        self.muxer.relist(open.listing.unwrap_or(self.muxer.listing()), &mut open.bytes);
         self.expected = open.bytes.len().saturating_add(open.bytes.len() / 8);
         if open.bytes.capacity().saturating_sub(open.bytes.len()) > SPARE_MAX {
             open.bytes.shrink_to_fit();

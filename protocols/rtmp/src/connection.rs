@@ -133,7 +133,10 @@ impl Connection {
                     break Close { code: 1007, ..Close::done("the client closed the connection") };
                 }
                 Wake::Read(Err(e)) => {
-                    break Close { code: 1007, ..Close::done(format!("the connection broke: {e}")) };
+                    break Close {
+                        code: 1007,
+                        ..Close::done(format!("the connection broke: {e}"))
+                    };
                 }
                 Wake::Timer => {
                     let now = Instant::now();

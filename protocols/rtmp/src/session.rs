@@ -8,6 +8,8 @@
 //! Specification: RTMP 1.0, section 7; the order and the fields of replies follow what encoders
 //! and players in the field were built against.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod acks;
 pub mod client;
 pub mod server;
@@ -36,6 +38,8 @@ pub struct Limits {
     /// Bytes held for a peer that may not yet publish: of messages, and of input that waits for
     /// the caller's answer.
     pub unauthenticated: usize,
+    /// Bytes that wait for a peer which asks but does not read the answers.
+    pub output: usize,
     /// NetStreams on one connection.
     pub net_streams: usize,
     /// The chunk stream of a peer that publishes.
@@ -55,6 +59,9 @@ impl Limits {
     pub const REDIRECT: Duration = Duration::from_secs(3);
     /// A `connect` is under 1 KiB, with the longest address and token seen 10 KiB.
     pub const UNAUTHENTICATED: usize = 64 * 1024;
+    /// Answers are under 1 KiB, and a read of 64 KiB of the shortest calls makes 430 KiB of them;
+    /// who asks so much and reads none of it wants to fill memory.
+    pub const OUTPUT: usize = 256 * 1024;
     /// Real clients use one, conference clients three.
     pub const NET_STREAMS: usize = 8;
 }
@@ -67,6 +74,7 @@ impl Default for Limits {
             reidentify: Self::REIDENTIFY,
             redirect: Self::REDIRECT,
             unauthenticated: Self::UNAUTHENTICATED,
+            output: Self::OUTPUT,
             net_streams: Self::NET_STREAMS,
             chunk: chunk::Limits::default(),
             amf: amf::Limits::default(),
@@ -112,6 +120,9 @@ pub enum Close {
     /// More input than [`Limits::unauthenticated`] while an answer is awaited.
     #[error("more than {0} bytes of input before an answer")]
     Backlog(usize),
+    /// More output than [`Limits::output`] that the client did not read.
+    #[error("more than {0} bytes of answers not read")]
+    Output(usize),
     /// The client was redirected.
     #[error("redirected")]
     Redirected,
@@ -138,9 +149,9 @@ impl Close {
             Self::Url(error) => error.code(),
             Self::HandshakeTimeout | Self::IdentifyTimeout => 1011,
             Self::NetStreams(_) => 2055,
-            Self::Backlog(_) => 2013,
+            Self::Backlog(_) | Self::Output(_) => 2013,
             Self::Redirected => 2997,
-            Self::Refused => 2008,
+            Self::Refused => 1030,
         }
     }
 }

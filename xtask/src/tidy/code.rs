@@ -21,8 +21,11 @@ const IMPURE: &[(&str, &str)] = &[
     ("tokio::", "the runtime"),
     ("Instant::now", "a clock"),
     ("SystemTime::", "a clock"),
-    ("rand::", "randomness"),
+    // A generator that is given its seed is no randomness.
+    ("rand::rng(", "randomness"),
+    ("rand::random", "randomness"),
     ("thread_rng", "randomness"),
+    ("OsRng", "randomness"),
     ("std::fs", "files"),
     ("std::env", "the environment"),
     ("std::thread", "threads"),

@@ -38,7 +38,7 @@ fn words(file: &File) -> Vec<Complaint> {
     for (number, line) in file.lines() {
         for (word, why) in WORDS {
             let found = line.match_indices(word).any(|(at, _)| {
-                // `/root/` inside `chroot/` or a URL's path is another word.
+                // Inside a longer path or a URL it is another word.
                 let before = line.get(..at).and_then(|b| b.chars().next_back());
                 !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | ']' | '}'))
             });

@@ -4,6 +4,7 @@ use media::aac::AudioConfig;
 use media::h264::{self, AvcConfig};
 use media::h265::{self, HevcConfig};
 use media::nal::LengthPrefixed;
+use media::opus::OpusHead;
 use media::{Codec, Frame};
 use smallvec::SmallVec;
 
@@ -167,7 +168,8 @@ impl AudioSetup {
                 config.adts(0, true)?;
                 self.aac = Some(config);
             }
-            Codec::Opus => self.channels = record.get(9).copied().unwrap_or(2),
+            Codec::Opus if record.is_empty() => {}
+            Codec::Opus => self.channels = OpusHead::decode(record).ok()?.channels,
             _ => {}
         }
         Some(())

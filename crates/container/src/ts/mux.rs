@@ -94,6 +94,14 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// The tables read the same, whatever is a guess in them.
+    fn says(&self, other: &Self) -> bool {
+        let declared = |track: Option<Listed>| track.map(|track| track.declared);
+        self.pcr_pid == other.pcr_pid
+            && declared(self.video) == declared(other.video)
+            && declared(self.audio) == declared(other.audio)
+    }
+
     /// A track was declared that had not shown up.
     pub fn is_guess(&self) -> bool {
         [self.video, self.audio].into_iter().flatten().any(|track| !track.real)
@@ -184,6 +192,8 @@ pub struct Muxer {
     listing: Option<Listing>,
     /// The tables were written on request and nothing has followed them.
     fresh: bool,
+    /// The tables are to stand before the next media.
+    lead: bool,
     last_psi: i64,
     pat_cc: u8,
     pmt_cc: u8,
@@ -204,6 +214,7 @@ impl Muxer {
             batch_span: i64::from(config.audio_batch_us).saturating_mul(9) / 100,
             listing: None,
             fresh: false,
+            lead: false,
             last_psi: 0,
             pat_cc: 0,
             pmt_cc: 0,
@@ -289,17 +300,22 @@ impl Muxer {
     /// Appends PAT and PMT now. A key frame that comes next does not repeat them.
     pub fn psi(&mut self, out: &mut Vec<u8>) {
         let mut listing = self.wanted();
-        match self.listing {
-            Some(last) if Listing { version: last.version, ..listing } == last => {
-                listing.version = last.version;
-            }
-            Some(last) => listing.version = last.version.wrapping_add(1) & 0x1f,
-            None => {}
-        }
+        listing.version = match self.listing {
+            Some(last) if last.says(&listing) => last.version,
+            Some(last) => last.version.wrapping_add(1) & 0x1f,
+            None => 0,
+        };
         psi::write_pat(out, &mut self.pat_cc);
         write_pmt(out, &mut self.pmt_cc, &listing);
         self.listing = Some(listing);
         self.fresh = true;
+        self.lead = false;
+    }
+
+    /// Lets the next media written be preceded by PAT and PMT, key frame or not: a segment
+    /// starts with it. Unlike [`psi`](Self::psi) this knows what that media is.
+    pub fn lead(&mut self) {
+        self.lead = true;
     }
 
     /// Writes out batched audio; does nothing when there is none.
@@ -320,8 +336,8 @@ impl Muxer {
         self.listing.unwrap_or_default()
     }
 
-    /// Corrects the PMTs in `packets` that were written while `listing` was in force and declared
-    /// tracks by guess, now that it is known which came.
+    /// Corrects the PMTs in `packets`, the first of which is `listing` and declared tracks by
+    /// guess, now that it is known which came.
     ///
     /// `packets` begin on a packet border, as [`push`](Self::push) and [`psi`](Self::psi) wrote
     /// them. Does nothing when there was no guess or the tracks changed otherwise.
@@ -331,21 +347,20 @@ impl Muxer {
             Some(was) if was.real => is.is_some_and(|is| is.declared == was.declared),
             _ => true,
         };
-        if !listing.is_guess() || !kept(listing.video, now.video) || !kept(listing.audio, now.audio)
+        if !listing.is_guess()
+            || listing.pcr_pid != now.pcr_pid
+            || !kept(listing.video, now.video)
+            || !kept(listing.audio, now.audio)
         {
             return;
         }
         now.version = listing.version;
         let mut fresh = Vec::with_capacity(PACKET);
         for packet in packets.chunks_exact_mut(PACKET) {
-            let Some(&[_, 0x50, 0x01, mut cc, .., version]) = packet.first_chunk::<11>() else {
-                continue;
-            };
-            if version >> 1 & 0x1f == now.version {
-                fresh.clear();
-                write_pmt(&mut fresh, &mut cc, &now);
-                packet.copy_from_slice(&fresh);
-            }
+            let Some(&[_, 0x50, 0x01, mut cc]) = packet.first_chunk::<4>() else { continue };
+            fresh.clear();
+            write_pmt(&mut fresh, &mut cc, &now);
+            packet.copy_from_slice(&fresh);
         }
     }
 
@@ -380,11 +395,10 @@ impl Muxer {
     fn tables_before(&mut self, key: bool, dts: i64, out: &mut Vec<u8>) {
         self.age_guesses(dts);
         let wanted = self.wanted();
-        let stale =
-            self.listing.is_none_or(|last| Listing { version: last.version, ..wanted } != last);
+        let stale = self.listing.is_none_or(|last| !last.says(&wanted));
         let lapsed = self.video.carried.is_none()
             && dts.saturating_sub(self.last_psi).saturating_abs() >= PSI_INTERVAL;
-        if stale || ((key || lapsed) && !self.fresh) {
+        if stale || ((key || lapsed || self.lead) && !self.fresh) {
             self.psi(out);
         }
         if self.fresh {

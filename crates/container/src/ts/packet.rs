@@ -122,12 +122,12 @@ impl<'a> PesWriter<'a> {
     }
 
     fn open_packet(&mut self, start: bool, flags: u8, pcr: Option<Pcr>) {
-        let fields = match pcr {
+        let fields: usize = match pcr {
             Some(_) => 8,
             None if flags != 0 => 2,
             None => 0,
         };
-        let stuffing = (PAYLOAD - fields).saturating_sub(self.remaining);
+        let stuffing = PAYLOAD.saturating_sub(fields).saturating_sub(self.remaining);
         let adaptation = fields.saturating_add(stuffing);
         let [high, low] = (self.pid | if start { 0x4000 } else { 0 }).to_be_bytes();
         let control = if adaptation > 0 { 0x30 } else { 0x10 };

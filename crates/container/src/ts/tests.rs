@@ -140,6 +140,7 @@ fn every_push_appends_whole_packets_and_each_key_frame_is_an_entry() {
         assert_eq!(out.len() % PACKET, 0);
     }
     for entry in entries {
+        assert!(is_entry(&out[entry..]));
         valid(&out[entry..]);
     }
 }
@@ -284,6 +285,20 @@ fn a_track_that_was_guessed_wrong_leaves_the_map_and_the_start_can_be_mended() {
     assert!(violations.contains(&Violation::MapChange));
     muxer.relist(listing, &mut out);
     valid(&out);
+}
+
+#[test]
+fn a_guess_that_comes_true_changes_nothing_in_the_map() {
+    let mut muxer = Muxer::new(TsConfig { video: None, ..TsConfig::default() });
+    let mut out = Vec::new();
+    muxer.psi(&mut out);
+    muxer.push(&config(Codec::Aac, ASC), &mut out).unwrap();
+    muxer.push(&sound(0, 9), &mut out).unwrap();
+    assert_eq!(out.len(), 3 * PACKET);
+    muxer.lead();
+    muxer.push(&sound(2000, 9), &mut out).unwrap();
+    assert_eq!(out.len(), 6 * PACKET);
+    valid(&out[3 * PACKET..]);
 }
 
 #[test]
@@ -444,6 +459,25 @@ proptest! {
             demuxer.push(piece, &mut events);
         }
         demuxer.flush(&mut events);
+    }
+
+    #[test]
+    fn packets_of_rubbish_can_be_demuxed(
+        packets in prop::collection::vec(
+            (prop::sample::select(vec![0u16, PID_PMT, PID_VIDEO, PID_AAC, 0x1fff]), any::<u8>(),
+             any::<bool>(), prop::collection::vec(any::<u8>(), 184)), 1..40),
+    ) {
+        let mut muxer = Muxer::new(TsConfig::default());
+        let mut out = both(&mut muxer);
+        muxer.push(&picture(0, true, 500), &mut out).unwrap();
+        for (pid, control, start, body) in packets {
+            let [high, low] = (pid | if start { 0x4000 } else { 0 }).to_be_bytes();
+            out.extend_from_slice(&[SYNC, high, low, control & 0x3f]);
+            out.extend_from_slice(&body);
+        }
+        let events = read(&out);
+        let access_units = events.iter().filter(|e| matches!(e, Event::AccessUnit(_))).count();
+        prop_assert!(access_units <= 41);
     }
 
     #[test]

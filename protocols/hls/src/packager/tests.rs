@@ -208,6 +208,19 @@ fn audio_alone_is_cut_by_its_own_rule_in_batches_and_declares_no_video() {
 }
 
 #[test]
+fn mp3_alone_is_declared_alone_though_nothing_announced_it() {
+    let mut packager = Packager::new(fast(), name()).unwrap();
+    let mut player = Player::default();
+    let frames: Vec<_> = (0..500)
+        .map(|n| frame(Codec::Mp3, Flags::empty(), n * 26, vec![0xff, 0xfb, 0x90, 0, 1, 2, 3]))
+        .collect();
+    feed(&mut packager, &mut player, &frames);
+    end(&mut packager, &mut player);
+    assert!(player.checked.len() > 2);
+    assert!(player.checked.values().all(|facts| facts.streams.len() == 1));
+}
+
+#[test]
 fn mp3_beside_video_is_declared_from_the_first_packet_when_it_is_named() {
     let mut packager =
         Packager::new(HlsConfig { acodec: Some(Codec::Mp3), ..fast() }, name()).unwrap();

@@ -48,6 +48,8 @@ pub struct Server {
     client_addr: Option<Ipv4Addr>,
     /// As the client said it, to be said back.
     object_encoding: f32,
+    /// The client said what it can of Enhanced RTMP, and so is told the same of the server.
+    enhanced: bool,
     /// How the encoder goes about publishing, by the calls so far.
     manner: PublishKind,
 }
@@ -106,6 +108,7 @@ impl Server {
             chunk_size: DEFAULT_CHUNK_SIZE,
             client_addr: None,
             object_encoding: 0.0,
+            enhanced: false,
             manner: PublishKind::Flash,
         }
     }
@@ -129,7 +132,7 @@ impl Server {
 
     /// Tells that [`poll_timeout`](Self::poll_timeout) may have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.deadline.is_none_or(|deadline| now < deadline) {
+        if self.poll_timeout().is_none_or(|deadline| now < deadline) {
             return;
         }
         match self.phase {
@@ -145,7 +148,8 @@ impl Server {
         if self.is_closed() || self.is_waiting() { None } else { self.deadline }
     }
 
-    /// Bytes for the client, all that there are.
+    /// Bytes for the client, all that there are. While they cannot be sent, do not read on: the
+    /// session ends when more than [`Limits::output`] wait here.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         (!self.output.is_empty()).then(|| std::mem::take(&mut self.output))
     }
@@ -160,9 +164,9 @@ impl Server {
         event
     }
 
-    /// The caller should read on. False while it owes an answer: input would only be stored, and
-    /// beyond [`Limits::unauthenticated`] ends the session. One more read of up to that size is
-    /// always safe.
+    /// The caller should read on. False while it owes an answer, on whichever NetStream: input
+    /// would only be stored, and beyond [`Limits::unauthenticated`] ends the session. One more read
+    /// of up to that size is always safe.
     pub fn wants_input(&self) -> bool {
         !self.is_waiting() && !self.is_closed()
     }
@@ -254,6 +258,9 @@ impl Server {
                             && let Err(close) = self.handle_message(now, message)
                         {
                             return self.close(close);
+                        }
+                        if self.output.len() > self.limits.output {
+                            return self.close(Close::Output(self.limits.output));
                         }
                         taken
                     }

@@ -32,6 +32,8 @@ impl Server {
             client_addr: self.client_addr,
         };
         self.object_encoding = connect.object_encoding as f32;
+        let enhanced = ["fourCcList", "capsEx", "videoFourCcInfoMap", "audioFourCcInfoMap"];
+        self.enhanced = enhanced.iter().any(|name| connect.command.get(name).is_some());
         self.phase = Phase::ConnectAsked;
         self.events.push_back(Event::ConnectAsked(Box::new(connect)));
         Ok(())
@@ -98,6 +100,8 @@ impl Server {
                 }
             }
             "_result" | "_error" | "onStatus" => {}
+            // A live stream has no length; FFmpeg complains of anything but a number.
+            "getStreamLength" => self.reply(transaction, Value::Number(0.0)),
             _ => {
                 let wanted = match (self.is_publishing(), self.is_playing()) {
                     (true, _) => false,
@@ -171,7 +175,7 @@ impl Server {
             url,
             start: call.number(2).unwrap_or(-2.0),
             // Negative and zero mean no end; the cast saturates.
-            duration_ms: call.number(3).filter(|millis| *millis > 0.0).map(|millis| millis as u32),
+            duration_ms: call.number(3).filter(|millis| *millis >= 1.0).map(|millis| millis as u32),
             // A flag for most clients, a number for some.
             reset: call.boolean(4).or(call.number(4).map(|n| n != 0.0)).unwrap_or(true),
         };

@@ -118,6 +118,17 @@ pub enum PublishKind {
     Haivision,
 }
 
+impl PublishKind {
+    /// As logs and the API name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Flash => "flash-publish",
+            Self::Fmle => "fmle-publish",
+            Self::Haivision => "haivision-publish",
+        }
+    }
+}
+
 /// The third word of `publish`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PublishMode {

@@ -15,6 +15,12 @@ const FMS_DATA_VERSION: &str = "3,5,3,888";
 const CAPABILITIES: f64 = 127.0;
 const MODE: f64 = 1.0;
 
+/// Enhanced RTMP: any coding is forwarded, none decoded or encoded.
+const CAN_FORWARD: f64 = 4.0;
+/// Enhanced RTMP: several tracks (2) and modifiers (4) are understood; reconnecting on demand (1)
+/// is not offered.
+const CAPS_EX: f64 = 6.0;
+
 /// The id that every client gets in `onStatus`; none is known to read it, some want it there.
 const CLIENT_ID: &str = "ASAICiss";
 
@@ -34,7 +40,7 @@ pub struct ConnectOptions<'a> {
     pub info: ServerInfo<'a>,
 }
 
-/// What the server says of itself in the answer to `connect`.
+/// What the server says of itself in the answer to `connect`. What is empty is left away.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ServerInfo<'a> {
     /// `srs_sig`: the key by which edges know that the rest is there.
@@ -95,29 +101,41 @@ impl Server {
         self.chunk_size = chunk_size;
 
         let info = &options.info;
-        let properties = Value::object([
+        let mut properties = Value::object([
             ("fmsVer", FMS_VERSION.into()),
             ("capabilities", CAPABILITIES.into()),
             ("mode", MODE.into()),
         ]);
-        let data = Value::ecma_array([
-            ("version", FMS_DATA_VERSION.into()),
-            ("srs_sig", info.signature.into()),
-            ("srs_server", info.server.into()),
-            ("srs_license", info.license.into()),
-            ("srs_url", info.url.into()),
-            ("srs_version", info.version.into()),
-            ("srs_authors", info.authors.into()),
-            ("srs_server_ip", info.ip.into()),
-            ("srs_pid", f64::from(info.pid).into()),
-            ("srs_id", info.id.into()),
-        ]);
+        if let (true, Some(properties)) = (self.enhanced, properties.properties_mut()) {
+            let forward = || Value::object([("*", CAN_FORWARD.into())]);
+            properties.extend([
+                ("fourCcList".to_owned(), Value::StrictArray(vec!["*".into()])),
+                ("videoFourCcInfoMap".to_owned(), forward()),
+                ("audioFourCcInfoMap".to_owned(), forward()),
+                ("capsEx".to_owned(), CAPS_EX.into()),
+            ]);
+        }
+        let mut data = vec![("version".to_owned(), Value::from(FMS_DATA_VERSION))];
+        let mut say = |name: &str, value: Value| {
+            if value.as_str() != Some("") {
+                data.push((name.to_owned(), value));
+            }
+        };
+        say("srs_sig", info.signature.into());
+        say("srs_server", info.server.into());
+        say("srs_license", info.license.into());
+        say("srs_url", info.url.into());
+        say("srs_version", info.version.into());
+        say("srs_authors", info.authors.into());
+        say("srs_server_ip", info.ip.into());
+        say("srs_pid", f64::from(info.pid).into());
+        say("srs_id", info.id.into());
         let status = Value::object([
             ("level", "status".into()),
             ("code", "NetConnection.Connect.Success".into()),
             ("description", "Connection succeeded".into()),
             ("objectEncoding", f64::from(self.object_encoding).into()),
-            ("data", data),
+            ("data", Value::EcmaArray(data)),
         ]);
         self.send(cid::COMMAND, 0, "_result", CONNECT_TRANSACTION, &[properties, status]);
         self.send(cid::COMMAND, 0, "onBWDone", 0.0, &[Value::Null]);

@@ -260,6 +260,21 @@ fn no_window_is_announced_when_none_is_wanted_and_the_encoding_is_echoed() {
 }
 
 #[test]
+fn a_client_of_enhanced_rtmp_is_told_what_is_forwarded() {
+    let mut peer = Peer::shaken();
+    let list = Value::StrictArray(vec!["hvc1".into()]);
+    let command = Value::object([("tcUrl", "rtmp://h/a".into()), ("fourCcList", list)]);
+    peer.call(0, "connect", 1.0, &[command]);
+    peer.server.accept_connect(peer.now, &ConnectOptions::default());
+    let said = peer.said();
+    let Said::Call { args, .. } = &said[2] else { panic!("{said:?}") };
+    assert_eq!(args[0].get("capsEx"), Some(&6.0.into()));
+    assert_eq!(args[0].get("fourCcList"), Some(&Value::StrictArray(vec!["*".into()])));
+    let forward = Value::object([("*", 4.0.into())]);
+    assert_eq!(args[0].get("videoFourCcInfoMap"), Some(&forward));
+}
+
+#[test]
 fn connect_needs_an_address() {
     let close = |command: Value| {
         let mut peer = Peer::shaken();
@@ -441,7 +456,7 @@ fn a_player_is_led_through_its_sequence() {
     peer.call(0, "createStream", 2.0, &[Value::Null]);
     assert_eq!(peer.said(), [call(0, "_result", 2.0, &[Value::Null, 1.0.into()])]);
     peer.call(0, "getStreamLength", 3.0, &[Value::Null, "s".into()]);
-    assert_eq!(peer.said(), [call(0, "_result", 3.0, &[Value::Null, Value::Null])]);
+    assert_eq!(peer.said(), [call(0, "_result", 3.0, &[Value::Null, 0.0.into()])]);
     let args = [Value::Null, "s".into(), 0.0.into(), 3000.0.into(), false.into()];
     peer.call(1, "play", 4.0, &args);
     let Some(Event::PlayAsked(asked)) = peer.server.poll_event() else { panic!() };
@@ -698,6 +713,8 @@ fn connect_and_publish_each_have_their_time() {
     peer.now += Duration::from_secs(29);
     peer.connect("rtmp://h/a");
     assert_eq!(peer.server.poll_timeout(), None, "now it is the caller's turn");
+    peer.server.handle_timeout(peer.now + Limits::IDENTIFY);
+    assert!(!peer.server.is_closed(), "a timer that was armed before means nothing");
     peer.server.accept_connect(peer.now, &ConnectOptions::default());
     assert_eq!(peer.server.poll_timeout().unwrap() - peer.now, Limits::IDENTIFY);
     peer.server.handle_timeout(peer.now + Limits::IDENTIFY);
@@ -730,6 +747,39 @@ fn a_publisher_may_send_large_messages_once_it_was_let_in() {
     let mut peer = Peer::publishing("s");
     peer.send(6, 9, 1, &[0x17; 1_000_000]);
     assert!(matches!(&peer.events()[..], [Event::Media { body, .. }] if body.len() == 1_000_000));
+}
+
+#[test]
+fn a_client_that_asks_and_never_reads_is_let_go() {
+    let mut peer = Peer::connected();
+    let mut calls = Vec::new();
+    for _ in 0..13_000 {
+        encode_message(&mut calls, 3, 20, 0, 0, &[b"\x02\x00\x01x"], 128).unwrap();
+    }
+    for part in calls.chunks(4096) {
+        peer.feed(part);
+    }
+    assert_eq!(peer.closed(), Close::Output(262_144));
+    assert!(peer.server.poll_transmit().unwrap().len() < 263_000);
+}
+
+#[test]
+fn a_client_that_says_all_at_once_is_served_in_order() {
+    let mut bytes = vec![3];
+    bytes.extend([0; 2 * handshake::BLOCK]);
+    let connect = Value::object([("tcUrl", "rtmp://h/live".into())]);
+    message::encode_command(&mut bytes, 3, 0, "connect", 1.0, &[connect], 128).unwrap();
+    message::encode_command(&mut bytes, 3, 0, "createStream", 2.0, &[Value::Null], 128).unwrap();
+    let args = [Value::Null, "s".into()];
+    message::encode_command(&mut bytes, 3, 1, "publish", 3.0, &args, 128).unwrap();
+    encode_message(&mut bytes, 6, 9, 7, 1, &[&[0x17; 500]], 128).unwrap();
+    let mut peer = Peer::new();
+    peer.feed(&bytes);
+    assert!(matches!(peer.events()[..], [Event::ConnectAsked(_)]));
+    peer.server.accept_connect(peer.now, &ConnectOptions::default());
+    assert!(matches!(peer.events()[..], [Event::PublishAsked(_)]));
+    peer.server.accept_publish(peer.now, 1);
+    assert!(matches!(peer.events()[..], [Event::Media { timestamp_ms: 7, .. }]));
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub struct Server {
     seed: [u8; 32],
     /// What is there of the prefix, or of C0 and C1.
     received: Vec<u8>,
+    prefixed: bool,
     client_addr: Option<Ipv4Addr>,
     form: Form,
 }
@@ -44,6 +45,7 @@ impl Server {
             state: State::Start,
             seed,
             received: Vec::new(),
+            prefixed: false,
             client_addr: None,
             form: Form::Simple,
         }
@@ -76,7 +78,7 @@ impl Server {
                     match first {
                         VERSION => self.state = State::First,
                         // One prefix only: the next first byte is C0.
-                        PROXY if self.client_addr.is_none() => {
+                        PROXY if !self.prefixed => {
                             if !collect(&mut self.received, 3, &mut rest) {
                                 break;
                             }
@@ -88,6 +90,7 @@ impl Server {
                                 return Err(Error::ProxyPrefix(length));
                             }
                             self.received = Vec::new();
+                            self.prefixed = true;
                             self.state = State::Prefix(usize::from(length));
                         }
                         other => return Err(Error::Version(other)),
@@ -97,8 +100,8 @@ impl Server {
                     if !collect(&mut self.received, length, &mut rest) {
                         break;
                     }
-                    let addr = self.received.first_chunk::<4>().copied().unwrap_or_default();
-                    self.client_addr = Some(Ipv4Addr::from(addr));
+                    let addr = self.received.first_chunk::<4>().copied();
+                    self.client_addr = addr.map(Ipv4Addr::from);
                     self.received = Vec::new();
                     self.state = State::Start;
                 }

@@ -98,6 +98,28 @@ fn both_schemas_are_verified_and_answered_in_kind() {
     }
 }
 
+/// C0 and C1 of FFmpeg's player.
+const FFMPEG: &[u8] = include_bytes!("../../../testdata/clients/ffmpeg-5.1-play.bin");
+/// What nginx-rtmp answered to them.
+const NGINX: &[u8] = include_bytes!("../../../testdata/servers/nginx-rtmp-1.2-s0s1s2.bin");
+
+#[test]
+fn the_digests_of_other_implementations_are_understood() {
+    let c1: &[u8; BLOCK] = FFMPEG[1..].first_chunk().unwrap();
+    let (_, c1_digest) = verify(c1, Signer::Player).expect("C1 of FFmpeg is signed");
+    let s1: &[u8; BLOCK] = NGINX[1..].first_chunk().unwrap();
+    assert!(verify(s1, Signer::Server).is_some(), "S1 of nginx-rtmp is signed");
+    let s2: &[u8; BLOCK] = NGINX.last_chunk().unwrap();
+    let mut expected = *s2;
+    expected[BLOCK - 32..].fill(0);
+    answer(&mut expected, Signer::Server, &c1_digest);
+    assert_eq!(*s2, expected, "S2 of nginx-rtmp answers the digest of C1");
+    // FFmpeg's C2 answered our S1, whose digest is lost, so only its form can be seen here.
+    let mut server = Server::new([9; 32]);
+    server.handle_bytes(FFMPEG, &mut Vec::new()).unwrap();
+    assert_ne!(server.form(), Form::Simple);
+}
+
 #[test]
 fn a_wrong_digest_falls_back_to_the_simple_form() {
     let mut c1 = c1(Form::ComplexSchema1);
@@ -138,6 +160,9 @@ fn a_proxy_prefix_is_bounded_and_comes_once() {
     let refuse = |bytes: &[u8]| Server::new([0; 32]).handle_bytes(bytes, &mut Vec::new());
     let long = refuse(&[0xf3, 4, 1]).unwrap_err();
     assert_eq!((long, long.code()), (Error::ProxyPrefix(1025), 2054));
+    let mut server = Server::new([0; 32]);
+    run(&mut Client::new([1; 32], false), &mut server, &[0xf3, 0, 3, 1, 2, 3], 100);
+    assert_eq!(server.client_addr(), None, "too short for an address");
     let twice = refuse(&[0xf3, 0, 4, 1, 2, 3, 4, 0xf3, 0, 4]).unwrap_err();
     assert_eq!(twice, Error::Version(0xf3));
 }

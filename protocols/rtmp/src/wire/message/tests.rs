@@ -149,6 +149,12 @@ fn an_aggregate_that_is_cut_gives_what_is_whole() {
     assert_eq!(aggregate(&body[..11]).len(), 0);
 }
 
+#[test]
+fn an_aggregate_ends_at_its_most_messages() {
+    let body = tag(8, 0, &[1]).repeat(Aggregate::MAX + 1);
+    assert_eq!(aggregate(&body).len(), Aggregate::MAX);
+}
+
 proptest! {
     #[test]
     fn no_message_makes_it_panic(

@@ -1,0 +1,49 @@
+//! The bodies of the fuzz targets: each takes any bytes and panics where a law is broken.
+//!
+//! That nothing panics is the least of the laws. Where there is a way back, what was read must
+//! survive it; where input comes in pieces, the cuts must not matter; where memory is bounded,
+//! the bound must hold.
+
+mod codecs;
+mod containers;
+mod sessions;
+
+pub use codecs::{aac, av1, h264, h265, mp3};
+pub use containers::{amf0, flv, ts};
+pub use sessions::{chunk, conf, handshake, server_session};
+
+/// One fuzz target.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target by its name, which is also the folder of its corpus.
+pub const TARGETS: &[Target] = &[
+    ("aac", aac),
+    ("amf0", amf0),
+    ("av1", av1),
+    ("chunk", chunk),
+    ("conf", conf),
+    ("flv", flv),
+    ("h264", h264),
+    ("h265", h265),
+    ("handshake", handshake),
+    ("mp3", mp3),
+    ("server_session", server_session),
+    ("ts", ts),
+];
+
+/// Cuts the input into pieces whose lengths the input itself gives: the first byte and so on.
+///
+/// The same bytes always give the same cuts, so that a finding can be replayed.
+fn pieces(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = data;
+    let mut sizes = data.iter().rev().cycle();
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let size = sizes.next().map_or(1, |byte| usize::from(*byte)).clamp(1, rest.len());
+        let (piece, later) = rest.split_at(size);
+        rest = later;
+        Some(piece)
+    })
+}

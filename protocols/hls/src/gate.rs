@@ -1,0 +1,452 @@
+//! HLS on the HTTP ports: starts the packaging of streams, and answers requests for playlists
+//! and for segments that are in memory. Segments on disk are served as static files.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use gate::host::strip_extension;
+use gate::http::{Body, Context, Mount, Request, Response, text};
+use gate::{Close, Detail, Host, Intent, PlayGrant, Session};
+use http::{HeaderValue, Method, StatusCode, header};
+use hub::{Counters, Shard, Stream, StreamEvent, StreamKey};
+
+use crate::store::Store;
+use crate::writer::Writer;
+use crate::{HlsConfig, context, segmenter};
+
+/// Players' sessions at once. Each costs about 1 kB; more than this is an attack by made-up marks.
+const MAX_CONTEXTS: usize = 100_000;
+/// Sessions are looked over this often.
+const SWEEP: Duration = Duration::from_secs(2);
+/// Beyond the length of the first segment, this is how long its playlist is waited for.
+const FIRST_SEGMENT_GRACE: Duration = Duration::from_secs(10);
+
+/// What the gate, its segmenters and requests share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<Store>,
+    pub(crate) writer: Writer,
+    running: Mutex<HashSet<u64>>,
+    contexts: Mutex<HashMap<Arc<str>, Viewer>>,
+}
+
+/// A player's session: a series of requests that carry one mark.
+struct Viewer {
+    session: Session,
+    _grant: PlayGrant,
+    seen: Instant,
+    patience: Duration,
+}
+
+/// The HLS gate.
+#[derive(Clone)]
+pub struct HlsGate {
+    shared: Arc<Shared>,
+}
+
+impl HlsGate {
+    /// Starts the disk writer and the sweeper of sessions.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(host: &Arc<Host>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            store: Store::new(),
+            writer: Writer::start()?,
+            running: Mutex::default(),
+            contexts: Mutex::default(),
+        });
+        let weak = Arc::downgrade(&shared);
+        host.control.spawn(async move {
+            let mut every = tokio::time::interval(SWEEP);
+            loop {
+                every.tick().await;
+                let Some(shared) = weak.upgrade() else { return };
+                shared.sweep();
+            }
+        });
+        Ok(Self { shared })
+    }
+
+    /// To be told of publishes: starts a segmenter for a stream whose virtual host wants HLS.
+    pub fn on_stream(&self, host: &Arc<Host>, shard: &Rc<Shard>, event: &StreamEvent) {
+        let StreamEvent::Published(stream) = event else { return };
+        let config = host.config();
+        let wanted = config.vhost(&stream.key.vhost).is_some_and(|v| v.bool("hls.enabled"));
+        if !wanted || !self.shared.claim(stream.id) {
+            return;
+        }
+        let (shared, host, stream) = (self.shared.clone(), host.clone(), stream.clone());
+        let inner = shard.clone();
+        shard.spawn("hls", async move {
+            let claim = Claim { shared: shared.clone(), id: stream.id };
+            segmenter::run(host, shared, inner, stream).await;
+            drop(claim);
+        });
+    }
+
+    /// Waits until what was packaged is on disk; at the end of the process.
+    pub fn flush(&self) {
+        segmenter::stop_all(&self.shared);
+    }
+
+    /// Files and bytes held in memory.
+    pub fn usage(&self) -> (usize, usize) {
+        self.shared.store.usage()
+    }
+}
+
+/// Marks a stream as being packaged; also given up when the task panics.
+struct Claim {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.shared.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+impl Shared {
+    fn claim(&self, id: u64) -> bool {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
+    }
+
+    /// Ends the sessions of players that ask no more.
+    fn sweep(&self) {
+        let mut gone = Vec::new();
+        {
+            let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+            let old = |_: &Arc<str>, v: &mut Viewer| v.seen.elapsed() > v.patience;
+            gone.extend(contexts.extract_if(old).map(|(_, v)| v));
+        }
+        for viewer in gone {
+            viewer.session.closed(&Close::done("the player asks no more"));
+        }
+    }
+
+    /// Notes a request of the player `mark`; `None`: the mark is not known.
+    fn touch(&self, mark: &str, bytes: usize) -> Option<bool> {
+        let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+        let viewer = contexts.get_mut(mark)?;
+        if viewer.session.kick_reason().is_some() {
+            return Some(false);
+        }
+        viewer.seen = Instant::now();
+        Counters::add(&viewer.session.counters.send_bytes, bytes as u64);
+        Counters::add(&viewer.session.counters.messages, 1);
+        Some(true)
+    }
+}
+
+/// A request, taken apart.
+struct Asked {
+    vhost: String,
+    /// Path relative to the root of the streams.
+    path: String,
+    /// As the client wrote it.
+    raw_path: String,
+    query: String,
+    referer: String,
+    host: String,
+    head: bool,
+    config: HlsConfig,
+    wait: Duration,
+    cors: bool,
+}
+
+impl Mount for HlsGate {
+    fn handle(
+        &self,
+        context: &Context,
+        request: Request,
+    ) -> Result<LocalBoxFuture<'static, Response>, Request> {
+        if !context.role.server {
+            return Err(request);
+        }
+        let playlist = request.uri().path().ends_with(".m3u8");
+        let segment = request.uri().path().ends_with(".ts");
+        let get = matches!(*request.method(), Method::GET | Method::HEAD);
+        if !(playlist || segment) || !get {
+            return Err(request);
+        }
+        let Some(asked) = Asked::new(context, &request) else { return Err(request) };
+        if segment {
+            let Some(bytes) = self.shared.store.get(&asked.vhost, &asked.path) else {
+                self.count_on_disk(&asked);
+                return Err(request);
+            };
+            return Ok(self.segment(&asked, bytes));
+        }
+        if !asked.config.enabled {
+            return Err(request);
+        }
+        // A playlist that is a plain file (video on demand) and no live stream is not ours.
+        let known = self.shared.store.get(&asked.vhost, &asked.path).is_some()
+            || context.host.hub.find(&asked.key()).is_some_and(|s| s.is_active());
+        if !known && Path::new(&asked.config.path).join(&asked.path).is_file() {
+            return Err(request);
+        }
+        let (gate, context) = (self.clone(), context.clone());
+        Ok(Box::pin(async move { gate.playlist(&context, asked).await }))
+    }
+}
+
+impl Asked {
+    fn new(context: &Context, request: &Request) -> Option<Self> {
+        let text = |name| {
+            let value = request.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let host = match request.uri().authority() {
+            Some(authority) => authority.to_string(),
+            None => text(header::HOST),
+        };
+        let raw_path = request.uri().path().to_owned();
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let path = percent_encoding::percent_decode_str(&raw_path).decode_utf8().ok()?;
+        let path = path.trim_start_matches('/').to_owned();
+        let fine = |s: &str| {
+            !s.is_empty()
+                && s != "."
+                && s != ".."
+                && s.len() <= 255
+                && !s.contains(char::is_control)
+        };
+        if path.contains('\\') || !path.split('/').all(fine) {
+            return None;
+        }
+        let item = |key: &str| {
+            let of = |pair: &str| Some(pair.strip_prefix(key)?.strip_prefix('=')?.to_owned());
+            query.split('&').find_map(of)
+        };
+        let name = item("vhost").or_else(|| item("domain")).unwrap_or_else(|| bare(&host));
+        let snapshot = context.host.config();
+        let vhost = snapshot.vhost(&name)?;
+        let config = HlsConfig::read(&vhost);
+        let root = snapshot.root();
+        Some(Self {
+            vhost: vhost.name().to_owned(),
+            path: beneath(&config.path, root.str("http_server.dir"), path),
+            raw_path,
+            query,
+            referer: text(header::REFERER),
+            host,
+            head: request.method() == Method::HEAD,
+            wait: vhost.seconds("http_remux.wait_timeout"),
+            cors: root.bool("http_server.crossdomain"),
+            config,
+        })
+    }
+
+    /// The stream that a playlist of this path belongs to, with the usual template.
+    fn key(&self) -> StreamKey {
+        let (app, file) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        StreamKey::new(&self.vhost, app, strip_extension(file))
+    }
+
+    fn answer(&self, body: Bytes, kind: &'static str, fresh: bool) -> Response {
+        let length = HeaderValue::from(body.len());
+        let mut response = Response::new(if self.head { Body::empty() } else { Body::full(body) });
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        if self.head {
+            headers.insert(header::CONTENT_LENGTH, length);
+        }
+        let cache = if fresh { "no-cache" } else { "public, max-age=60" };
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+        if self.cors {
+            let any = HeaderValue::from_static("*");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any.clone());
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, any.clone());
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, any);
+        }
+        response
+    }
+}
+
+/// Host without its port; IPv6 without brackets.
+fn bare(host: &str) -> String {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest).to_owned(),
+        None => host.split(':').next().unwrap_or(host).to_owned(),
+    }
+}
+
+/// The path under `hls_path` of a path under the web root, where the one lies in the other.
+fn beneath(hls: &str, web: &str, path: String) -> String {
+    let (hls, web) = (Path::new(hls), Path::new(web));
+    let Ok(inner) = hls.strip_prefix(web) else { return path };
+    match Path::new(&path).strip_prefix(inner) {
+        Ok(rest) => rest.to_string_lossy().into_owned(),
+        Err(_) => path,
+    }
+}
+
+const M3U8: &str = "application/vnd.apple.mpegurl";
+
+impl HlsGate {
+    fn segment(&self, asked: &Asked, bytes: Bytes) -> LocalBoxFuture<'static, Response> {
+        let known = context::find(&asked.query).map(|mark| self.shared.touch(mark, bytes.len()));
+        let response = match known {
+            Some(Some(false)) => text(StatusCode::NOT_FOUND, "the session was ended"),
+            _ => asked.answer(bytes, "video/MP2T", false),
+        };
+        Box::pin(std::future::ready(response))
+    }
+
+    /// A segment that the file server will answer: its player lives.
+    fn count_on_disk(&self, asked: &Asked) {
+        if let Some(mark) = context::find(&asked.query) {
+            let size = std::fs::metadata(Path::new(&asked.config.path).join(&asked.path))
+                .map_or(0, |m| usize::try_from(m.len()).unwrap_or(0));
+            self.shared.touch(mark, size);
+        }
+    }
+
+    async fn playlist(&self, cx: &Context, asked: Asked) -> Response {
+        let mark = context::find(&asked.query).map(str::to_owned);
+        if let Some(mark) = &mark
+            && self.shared.touch(mark, 0) == Some(false)
+        {
+            return text(StatusCode::NOT_FOUND, "the session was ended");
+        }
+        let Some(stream) = self.find(cx, &asked).await else {
+            return text(
+                StatusCode::NOT_FOUND,
+                format!("there is no stream {}: nobody publishes it", asked.key()),
+            );
+        };
+        let new = match (&mark, asked.config.ctx && !asked.head) {
+            (Some(mark), true) => (self.shared.touch(mark, 0).is_none()).then(|| mark.clone()),
+            (None, true) => Some(gate::identity::random_id(8)),
+            _ => None,
+        };
+        if let Some(new) = &new
+            && let Err(refusal) = self.open(cx, &asked, new).await
+        {
+            return refusal;
+        }
+        if asked.config.ctx && mark.is_none() {
+            let mark = new.unwrap_or_default();
+            let query = (!asked.query.is_empty()).then_some(&*asked.query);
+            let text = context::master(&asked.raw_path, &mark, query);
+            return asked.answer(text.into(), M3U8, true);
+        }
+        let Some(bytes) = self.first(&asked, &stream).await else {
+            return text(
+                StatusCode::NOT_FOUND,
+                format!("the stream {} has no segment yet; does it send key frames?", asked.key()),
+            );
+        };
+        let bytes = match &mark {
+            Some(mark) if asked.config.ctx && asked.config.ts_ctx => {
+                match std::str::from_utf8(&bytes) {
+                    Ok(text) => context::rewrite(text, mark).into(),
+                    Err(_) => bytes,
+                }
+            }
+            _ => bytes,
+        };
+        if let Some(mark) = &mark {
+            self.shared.touch(mark, bytes.len());
+        }
+        asked.answer(bytes, M3U8, true)
+    }
+
+    /// The stream, once it is published or has a playlist; waits a while for that.
+    async fn find(&self, cx: &Context, asked: &Asked) -> Option<Arc<Stream>> {
+        let stream = cx.host.hub.open(&asked.key());
+        let ready =
+            || stream.is_active() || self.shared.store.get(&asked.vhost, &asked.path).is_some();
+        let mut changed = stream.watch();
+        let wait = async { while !ready() && changed.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(asked.wait, wait).await;
+        ready().then_some(stream)
+    }
+
+    /// The playlist; the first one is waited for until its first segment is there.
+    async fn first(&self, asked: &Asked, stream: &Arc<Stream>) -> Option<Bytes> {
+        if let Some(bytes) = self.shared.store.get(&asked.vhost, &asked.path) {
+            return Some(bytes);
+        }
+        if !stream.is_active() {
+            return None;
+        }
+        let limit = asked.config.fragment.mul_f64(3.0) + FIRST_SEGMENT_GRACE;
+        let wait = self.shared.store.wait(&asked.vhost, &asked.path);
+        tokio::time::timeout(limit, wait).await.ok().flatten()
+    }
+
+    /// Begins a player's session.
+    async fn open(&self, cx: &Context, asked: &Asked, mark: &str) -> Result<(), Response> {
+        let full = {
+            let contexts = self.shared.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+            contexts.len() >= MAX_CONTEXTS
+        };
+        if full {
+            return Err(text(StatusCode::SERVICE_UNAVAILABLE, "too many HLS sessions"));
+        }
+        let key = asked.key();
+        let session = cx.host.sessions.open_as(mark.into(), "hls", cx.peer);
+        let name = asked.path.rsplit('/').next().unwrap_or_default().to_owned();
+        let param = match asked.query.is_empty() {
+            true => String::new(),
+            false => format!("?{}", asked.query),
+        };
+        let detail = Detail {
+            kind: "hls-play",
+            publish: false,
+            vhost: asked.vhost.clone(),
+            app: key.app.to_string(),
+            name,
+            param,
+            tc_url: format!("http://{}/{}", asked.host, key.app),
+            page_url: asked.referer.clone(),
+            swf_url: String::new(),
+        };
+        let intent = Intent { session: mark.to_owned(), peer: cx.peer, detail };
+        let grant = cx
+            .host
+            .play(&session, intent)
+            .await
+            .map_err(|refusal| text(StatusCode::FORBIDDEN, refusal.to_string()))?;
+        tracing::info!(
+            session = mark,
+            publisher = grant.stream.publisher_id(),
+            "HLS client ip={}, stream={}",
+            cx.peer,
+            key
+        );
+        let patience = (asked.config.window * 2).max(Duration::from_secs(10));
+        let viewer = Viewer { session, _grant: grant, seen: Instant::now(), patience };
+        let mut contexts = self.shared.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+        contexts.insert(mark.into(), viewer);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bare, beneath};
+
+    #[test]
+    fn a_host_is_taken_without_its_port() {
+        assert_eq!(bare("a.com:8080"), "a.com");
+        assert_eq!(bare("a.com"), "a.com");
+        assert_eq!(bare("[::1]:8080"), "::1");
+    }
+
+    #[test]
+    fn a_folder_of_hls_inside_the_web_root_is_part_of_the_address() {
+        let path = || "hls/live/s.m3u8".to_owned();
+        assert_eq!(beneath("./html/hls", "./html", path()), "live/s.m3u8");
+        assert_eq!(beneath("./html", "./html", path()), "hls/live/s.m3u8");
+        assert_eq!(beneath("/elsewhere", "./html", path()), "hls/live/s.m3u8");
+    }
+}

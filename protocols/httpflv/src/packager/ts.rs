@@ -1,0 +1,147 @@
+//! MPEG-TS bodies: transport packets.
+
+use container::ts::{LeftOut, Muxer, PACKET, PID_PMT, TsConfig};
+use hub::{Headers, Packager};
+use media::{Codec, Frame, Kind, Timestamp};
+
+use super::{Seed, Tracks, Wire};
+use crate::wire::Framing;
+
+/// PAT and PMT, one packet each.
+const TABLES: usize = 2 * PACKET;
+
+pub(super) struct TsPackager {
+    framing: Framing,
+    tracks: Tracks,
+    muxer: Muxer,
+    /// The generation of the headers that the muxer was last given configurations from.
+    generation: u64,
+    tables: Tables,
+    left_out: Option<LeftOut>,
+}
+
+/// The tables that were written last, for those who begin behind them.
+#[derive(Default)]
+struct Tables {
+    packets: Vec<u8>,
+    /// Time of the message that they stand in.
+    at: Option<Timestamp>,
+}
+
+impl TsPackager {
+    pub(super) fn new(wire: Wire, seed: &Seed) -> Self {
+        let tracks = wire.tracks;
+        let headers = &seed.headers;
+        let known = headers.has_audio || headers.has_video;
+        let has = |kind| match (kind, tracks.guess && known) {
+            (Kind::Audio, true) => headers.has_audio,
+            (Kind::Video, true) => headers.has_video,
+            (kind, _) => tracks.says(kind),
+        };
+        let config = TsConfig {
+            video: has(Kind::Video).then_some(Codec::H264),
+            audio: has(Kind::Audio).then_some(Codec::Aac),
+            audio_batch_us: 0,
+        };
+        let mut made = Self {
+            framing: wire.framing,
+            tracks,
+            muxer: Muxer::new(config),
+            generation: 0,
+            tables: Tables::default(),
+            left_out: None,
+        };
+        made.configure(headers);
+        made
+    }
+
+    /// Gives the muxer configurations that it has not seen pass.
+    fn configure(&mut self, headers: &Headers) {
+        self.generation = headers.generation;
+        let mut nothing = Vec::new();
+        for config in &headers.configs {
+            if self.tracks.carries(config.kind()) {
+                let _ = self.muxer.push(config, &mut nothing);
+            }
+        }
+    }
+
+    /// What tracks were left out for, when it was not the same before.
+    fn note(&mut self, result: Result<(), LeftOut>) {
+        let Err(why) = result else { return };
+        if self.left_out != Some(why) {
+            self.left_out = Some(why);
+            tracing::warn!(format = "ts", "frames are left out of the stream: {why}");
+        }
+    }
+
+    fn write_tables(&self, out: &mut Vec<u8>) {
+        let packets = &self.tables.packets;
+        self.framing.wrap(packets.len(), out, |out| out.extend_from_slice(packets));
+    }
+}
+
+impl Tables {
+    /// Remembers the tables among `packets`, if there are any.
+    fn note(&mut self, packets: &[u8], at: Timestamp) {
+        for packet in packets.chunks_exact(PACKET) {
+            let Some(&[_, high, low]) = packet.first_chunk::<3>() else { return };
+            let pid = u16::from_be_bytes([high & 0x1f, low]);
+            if pid == 0 || pid == PID_PMT {
+                if pid == 0 {
+                    self.packets.clear();
+                }
+                self.packets.extend_from_slice(packet);
+                self.at = Some(at);
+            } else if pid_is_media(packet) {
+                return; // tables stand in front of the media that they are for
+            }
+        }
+    }
+}
+
+/// Whether a packet begins media: it has a payload, unlike those that carry only the clock.
+fn pid_is_media(packet: &[u8]) -> bool {
+    packet.get(3).is_some_and(|flags| flags & 0x10 != 0)
+}
+
+impl Packager for TsPackager {
+    fn push(&mut self, frame: &Frame, out: &mut Vec<u8>) {
+        if !self.tracks.carries(frame.kind()) {
+            return;
+        }
+        let Self { framing, muxer, tables, .. } = self;
+        let payload = frame.payload.len();
+        let expected = if frame.is_media() {
+            let packets = payload.div_ceil(PACKET.saturating_sub(4)).saturating_add(1);
+            let tables = if frame.is_key() { TABLES } else { 0 };
+            packets.saturating_mul(PACKET).saturating_add(tables)
+        } else {
+            0
+        };
+        let mut result = Ok(());
+        framing.wrap(expected, out, |out| {
+            let from = out.len();
+            result = muxer.push(frame, out);
+            tables.note(out.get(from..).unwrap_or_default(), frame.dts);
+        });
+        self.note(result);
+    }
+
+    fn prelude(&mut self, headers: &Headers, at: Option<Timestamp>, out: &mut Vec<u8>) {
+        if self.generation != headers.generation {
+            self.configure(headers);
+        }
+        // A message of that very time begins with the tables itself, or none is left to come
+        // before the next key frame, which has them too.
+        if at.is_none() || at != self.tables.at {
+            self.write_tables(out);
+        }
+    }
+
+    fn resume(&mut self, _: &Headers, at: Timestamp, out: &mut Vec<u8>) {
+        if Some(at) != self.tables.at {
+            self.write_tables(out);
+        }
+    }
+}
