@@ -149,7 +149,7 @@ impl Asked {
         let viewer = Viewer::new(context.session(serve::GATE));
         let intent = self.intent(&context, &viewer, request);
         let format = self.named.format;
-        events::asked(&viewer, &intent.detail.name, &intent.detail.param, format.extension());
+        events::asked(&viewer, &self.vhost, &self.named.app, &intent.detail.name);
         let grant = match context.host.play(&viewer, intent).await {
             Ok(grant) => grant,
             Err(refusal) => return refuse(viewer, &refusal),

@@ -151,7 +151,8 @@ fn a_joiner_at_any_message_reads_on_in_every_framing() {
             let kinds: Vec<TagKind> = tags.iter().take(3).map(|t| t.0).collect();
             assert_eq!(kinds, [TagKind::Script, TagKind::Audio, TagKind::Video]);
             let begin = u32::try_from(at.as_millis()).expect("small");
-            assert!(tags.iter().take(3).all(|t| t.1 == begin), "headers carry the joiner's time");
+            assert_eq!(tags[0].1, 0, "metadata has no time");
+            assert!(tags[1..3].iter().all(|t| t.1 == begin), "headers carry the joiner's time");
             assert_eq!(&tags[1].2[..], [0xaf, 0, 0x12, 0x10]);
             assert_eq!(&tags[2].2[5..], AVC);
         }
@@ -177,6 +178,26 @@ fn a_configuration_without_media_is_announced_only_when_its_media_comes() {
     assert_eq!((&found[0].2[5..], found[0].1), (AVC, 400));
     let (header, found) = tags(&prelude(&mut *packager, &headers, None));
     assert!(header.has_video && found.iter().any(|t| t.0 == TagKind::Video));
+}
+
+#[test]
+fn what_the_publisher_before_sent_is_not_announced_for_the_next() {
+    let only_audio = headers(&[aac_config(0)]);
+    let mut packager = wire(Format::Flv, Framing::Raw).packager(&Seed::default());
+    log(&mut *packager, &stream(3));
+    log(&mut *packager, &[aac_config(500), sound(500), sound(520)]);
+    let (header, _) = tags(&prelude(&mut *packager, &only_audio, None));
+    assert_eq!(header, FileHeader { has_audio: true, has_video: false });
+
+    let mut packager = wire(Format::Ts, Framing::Raw).packager(&Seed::default());
+    log(&mut *packager, &stream(3));
+    log(&mut *packager, &[aac_config(500), sound(500), sound(520)]);
+    let mut bytes = prelude(&mut *packager, &only_audio, None);
+    log(&mut *packager, &[sound(540), sound(560)]).iter().for_each(|(_, m)| bytes.extend(m));
+    let (facts, violations) = Validator::new().segment(&bytes, false);
+    assert!(violations.is_empty(), "{violations:?}");
+    let declared: Vec<Codec> = facts.streams.iter().filter_map(|s| s.codec).collect();
+    assert_eq!(declared, [Codec::Aac]);
 }
 
 #[test]
@@ -393,7 +414,9 @@ proptest! {
         let mut direct = Vec::new();
         let mut wrapped = Vec::new();
         for frame in &frames {
-            write_tag(frame, &mut direct);
+            let metadata = frame.codec == Codec::ScriptData && frame.is_config();
+            let dts = if metadata { Timestamp::ZERO } else { frame.dts };
+            write_tag(&Frame { dts, ..frame.clone() }, &mut direct);
             packager.push(frame, &mut wrapped);
         }
         prop_assert_eq!(unwrap(Framing::WebSocket, &wrapped), direct);
