@@ -31,16 +31,21 @@ struct Tables {
 }
 
 /// A muxer that declares at first what is known to come, or what is configured.
+///
+/// A track that is known but has no configuration (MP3) is declared when its first frame comes:
+/// a wrong guess would stay in the tables for a second, and players would wait for that track.
 fn muxer(tracks: Tracks, headers: &Headers) -> Muxer {
     let known = headers.has_audio || headers.has_video;
-    let has = |kind| match (kind, tracks.guess && known) {
-        (Kind::Audio, true) => headers.has_audio,
-        (Kind::Video, true) => headers.has_video,
-        (kind, _) => tracks.says(kind),
+    let first = |kind, guess| {
+        if tracks.guess && known {
+            headers.configs.iter().find(|c| c.kind() == kind).map(|c| c.codec)
+        } else {
+            tracks.says(kind).then_some(guess)
+        }
     };
     Muxer::new(TsConfig {
-        video: has(Kind::Video).then_some(Codec::H264),
-        audio: has(Kind::Audio).then_some(Codec::Aac),
+        video: first(Kind::Video, Codec::H264),
+        audio: first(Kind::Audio, Codec::Aac),
         audio_batch_us: 0,
     })
 }
