@@ -43,7 +43,7 @@ struct Part {
 struct Tests {
     passed: u64,
     failed: u64,
-    ignored: u64,
+    skipped: u64,
 }
 
 impl Tests {
@@ -128,7 +128,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         if let Some(tests) = part.tests {
             all.passed += tests.passed;
             all.failed += tests.failed;
-            all.ignored += tests.ignored;
+            all.skipped += tests.skipped;
             let _ =
                 write!(report, "  {} tests executed, {} passed", tests.executed(), tests.passed);
         }
@@ -142,12 +142,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("FAILED {fault}");
     }
     println!(
-        "test result: {}. {} tests executed; {} passed; {} failed; {} ignored",
+        "test result: {}. {} tests executed; {} passed; {} failed; {} skipped",
         if faults.is_empty() { "ok" } else { "FAILED" },
         all.executed(),
         all.passed,
         all.failed,
-        all.ignored,
+        all.skipped,
     );
     if !faults.is_empty() {
         bail!("{} of {} parts failed", faults.len(), parts.len());
@@ -237,7 +237,7 @@ fn count(lines: &[String]) -> Tests {
         };
         all.passed += number_before(numbers, "passed");
         all.failed += number_before(numbers, "failed") + number_before(numbers, "timed out");
-        all.ignored += number_before(numbers, "ignored") + number_before(numbers, "skipped");
+        all.skipped += number_before(numbers, "ignored") + number_before(numbers, "skipped");
     }
     all
 }
@@ -278,6 +278,6 @@ mod tests {
             "\x1b[32;1m     Summary\x1b[0m [   0.004s] 5 tests run: 5 passed, 0 skipped".to_owned(),
             "test foo ... ok".to_owned(),
         ];
-        assert_eq!(count(&lines), Tests { passed: 23, failed: 2, ignored: 5 });
+        assert_eq!(count(&lines), Tests { passed: 23, failed: 2, skipped: 5 });
     }
 }

@@ -159,7 +159,8 @@ fn newer_ffmpeg(target: &Path) -> Result<PathBuf> {
     std::fs::create_dir_all(&unpacked)?;
     let into = unpacked.display().to_string();
     let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", &into, NEWER_FFMPEG];
-    call(&mut command("python3", &pip))?;
+    let quiet = [("PIP_ROOT_USER_ACTION", "ignore"), ("PIP_DISABLE_PIP_VERSION_CHECK", "1")];
+    call(command("python3", &pip).envs(quiet))?;
     let binaries = unpacked.join("imageio_ffmpeg/binaries");
     for file in std::fs::read_dir(&binaries).context("the wheel has changed its folders")? {
         let file = file?;

@@ -12,7 +12,7 @@
 
 mod json;
 mod permission;
-mod transport;
+pub(crate) mod transport;
 mod v1;
 
 #[cfg(test)]
@@ -84,6 +84,7 @@ pub(crate) struct Ask {
     pub(crate) parts: Parts,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+    pub(crate) role: Role,
 }
 
 /// What an endpoint answers, before the rules of transport are applied.
@@ -132,10 +133,10 @@ impl Api {
         request: Request,
     ) -> LocalBoxFuture<'static, Response> {
         let (api, host) = (self.clone(), context.host.clone());
-        let (peer, local) = (context.peer, context.local);
+        let (peer, local, role) = (context.peer, context.local, context.role);
         on_control(context, request, move |request| {
             let (parts, _) = request.into_parts();
-            Box::pin(async move { api.answer(Ask { host, parts, peer, local }).await })
+            Box::pin(async move { api.answer(Ask { host, parts, peer, local, role }).await })
         })
     }
 }
@@ -158,7 +159,8 @@ pub struct ApiMount(Arc<Api>);
 /// Answers what nobody else did on a port of the API alone. Asked last.
 pub struct ApiRoot(Arc<Api>);
 
-/// Both mounts of the API.
+/// Both mounts of the API. The order on the ports is: [`ApiMount`], the protocols,
+/// [`FilesMount`](crate::files::FilesMount) (which has the console), [`ApiRoot`].
 pub fn mounts(parts: ApiParts) -> (Arc<ApiMount>, Arc<ApiRoot>) {
     let ApiParts { figures, reloader, ready, features } = parts;
     let api = Arc::new(Api { figures, reloader, ready, features });

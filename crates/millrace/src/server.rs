@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use control::api::{self, ApiParts};
 use control::config::{Diagnostic, Disk, Request, Severity};
+use control::files::FilesMount;
 use control::log;
 use control::process::{self, PidFile, ProcessError};
 use control::reload::Reloader;
@@ -169,7 +170,7 @@ async fn serve(
         ready: listening.clone(),
         features: FEATURES,
     });
-    let gates = Gates::new(&host, vec![api], vec![api_root])
+    let gates = Gates::new(&host, vec![api], vec![Arc::new(FilesMount), api_root])
         .map_err(|e| StartError::System("start the disk writer", e))?;
     reloader.set_gates(gates.all());
     let mut ready = Vec::new();

@@ -6,10 +6,10 @@ use hub::Stream;
 
 use crate::packager::Wire;
 
-/// A viewer asks for a stream.
-pub(crate) fn asked(session: &Session, stream: &str, param: &str, format: &'static str) {
+/// A viewer asks for a stream. The query is left out: it may hold a token.
+pub(crate) fn asked(session: &Session, vhost: &str, app: &str, name: &str) {
     tracing::info!(
-        session = %session.id, gate = session.gate, peer = %session.peer, stream, param, format,
+        session = %session.id, gate = session.gate, peer = %session.peer, vhost, app, stream = name,
         "HTTP client asks to play"
     );
 }

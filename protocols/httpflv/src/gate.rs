@@ -144,12 +144,12 @@ impl Asked {
     async fn play(self, context: Context, request: &Request) -> Response {
         let upgrade = match Upgrade::find(&context, request) {
             Ok(upgrade) => upgrade,
-            Err(refused) => return refused,
+            Err(bad) => return bad.refusal(),
         };
         let viewer = Viewer::new(context.session(serve::GATE));
         let intent = self.intent(&context, &viewer, request);
         let format = self.named.format;
-        events::asked(&viewer, &intent.detail.name, &intent.detail.param, format.extension());
+        events::asked(&viewer, &self.vhost, &self.named.app, &intent.detail.name);
         let grant = match context.host.play(&viewer, intent).await {
             Ok(grant) => grant,
             Err(refusal) => return refuse(viewer, &refusal),
@@ -248,6 +248,30 @@ impl Asked {
     }
 }
 
+/// A wish to go on as a WebSocket that cannot be met. The client's fault.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum BadUpgrade {
+    /// The specification is of version 13; those before were drafts.
+    #[error("WebSocket version 13 is spoken here")]
+    Version,
+    /// No key to answer to.
+    #[error("Sec-WebSocket-Key is missing, or not 16 bytes in base64")]
+    Key,
+}
+
+impl BadUpgrade {
+    fn refusal(self) -> Response {
+        let status = match self {
+            Self::Version => StatusCode::UPGRADE_REQUIRED,
+            Self::Key => StatusCode::BAD_REQUEST,
+        };
+        let mut refused = text(status, self.to_string());
+        let version = HeaderValue::from_static("13");
+        refused.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
+        refused
+    }
+}
+
 /// A valid wish to go on as a WebSocket (RFC 6455 section 4.2.1).
 struct Upgrade {
     accept: String,
@@ -256,23 +280,17 @@ struct Upgrade {
 }
 
 impl Upgrade {
-    fn find(context: &Context, request: &Request) -> Result<Option<Self>, Response> {
+    fn find(context: &Context, request: &Request) -> Result<Option<Self>, BadUpgrade> {
         let headers = request.headers();
         if !context.can_take_over() || !has_word(headers, &header::UPGRADE, "websocket") {
             return Ok(None);
         }
         let value = |name: &header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
         if value(&header::SEC_WEBSOCKET_VERSION) != Some("13") {
-            let status = StatusCode::UPGRADE_REQUIRED;
-            let mut refused = text(status, "WebSocket version 13 is spoken here");
-            let version = HeaderValue::from_static("13");
-            refused.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
-            return Err(refused);
+            return Err(BadUpgrade::Version);
         }
-        let Some(key) = value(&header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24) else {
-            let reason = "Sec-WebSocket-Key is missing, or not 16 bytes in base64";
-            return Err(text(StatusCode::BAD_REQUEST, reason));
-        };
+        let key = value(&header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
+        let key = key.ok_or(BadUpgrade::Key)?;
         let protocol = value(&header::SEC_WEBSOCKET_PROTOCOL)
             .and_then(|offer| offer.split(',').map(str::trim).find(|word| !word.is_empty()))
             .map(str::to_owned);

@@ -218,3 +218,6 @@ fn at_time(frame: &Frame, at: Option<Timestamp>) -> Frame {
     let at = at.unwrap_or(frame.dts);
     Frame { dts: at, pts: at, ..frame.clone() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,8 +147,16 @@ pub(crate) async fn on_socket(
     match over {
         Over::Gone(close) => viewer.close(&close),
         Over::Farewell(close, bytes) => {
-            farewell(&shard, &viewer, player, &socket, &bytes).await;
+            let whole = end_body(&viewer, &player, &bytes).await;
             viewer.close(&close);
+            // Neither listed nor counted any more while it takes its time to close.
+            drop(player);
+            drop(viewer);
+            if whole {
+                socket.shutdown().await;
+                let gone = async { while let Ok(Some(())) = socket.read(&shard, |_| ()).await {} };
+                let _ = timeout(LINGER, gone).await;
+            }
         }
     }
 }
@@ -197,8 +205,9 @@ async fn listen(
     }
 }
 
-/// Ends the body: the message that is on its way, then `bytes`, then our half of the connection.
-async fn farewell(shard: &Shard, viewer: &Viewer, player: Player, socket: &Socket, bytes: &[u8]) {
+/// Ends the body: the message that is on its way, then `bytes`. `false` when the viewer went or
+/// does not read.
+async fn end_body(viewer: &Viewer, player: &Player, bytes: &[u8]) -> bool {
     let subscriber = player.subscriber();
     subscriber.pause(true);
     if !bytes.is_empty() {
@@ -208,17 +217,14 @@ async fn farewell(shard: &Shard, viewer: &Viewer, player: Player, socket: &Socke
     let mut before = sent();
     for _ in 0..FAREWELL_STEPS {
         if timeout(FAREWELL_STEP, player.drive()).await.is_ok() {
-            return;
+            return false;
         }
         if before == sent() {
             break;
         }
         before = sent();
     }
-    drop(player);
-    socket.shutdown().await;
-    let gone = async { while let Ok(Some(())) = socket.read(shard, |_| ()).await {} };
-    let _ = timeout(LINGER, gone).await;
+    true
 }
 
 /// Serves the stream as the body of a response.

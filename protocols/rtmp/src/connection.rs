@@ -1,31 +1,29 @@
 //! One RTMP connection: moves bytes between the socket and the session machine, and does what
 //! the session's events ask for.
 
+mod play;
+mod publish;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use container::flv::{Demuxer, TagKind};
-use futures_util::future::{pending, select_all};
+use futures_util::future::pending;
 use gate::conf::Config;
 use gate::listen::Served;
 use gate::session::Kick;
-use gate::{ClientHold, Close, Detail, Fault, Host, Intent, PlayGrant, Player, Session, Socket};
-use hub::{Counters, Publisher, Shard, Subscriber};
-use media::timeline::ClockUnwrap;
-use media::{Codec, Flags, Timestamp};
-use smallvec::SmallVec;
+use gate::{Close, Detail, Fault, Host, Intent, Session, Socket};
+use hub::{Counters, Shard};
 use tokio::time::sleep_until;
 
 use crate::config::{VhostOptions, limits};
-use crate::session::server::{
-    Connect, ConnectOptions, Event, PlayAsked, PublishAsked, PublishKind, ServerInfo,
-};
+use crate::events;
+use crate::session::server::{Connect, ConnectOptions, Event, ServerInfo};
 use crate::session::{self, Server};
-use crate::wire::message::Media;
 use crate::wire::url::StreamUrl;
-use crate::{RtmpForm, events, metadata};
+use play::{Other, Playing, any_ready, drive};
+use publish::Publication;
 
 /// Longest wait for a client to take a reply; a client that does not read its replies is gone.
 const REPLY: Duration = Duration::from_secs(30);
@@ -59,40 +57,6 @@ pub(crate) fn spawn(host: &Arc<Host>, shard: &Rc<Shard>, served: Served, secure:
         let _permit = served.permit;
         connection.run().await;
     });
-}
-
-struct Publication {
-    msid: u32,
-    publisher: Publisher,
-    demuxer: Demuxer,
-    clock: ClockUnwrap,
-    timeout: Duration,
-    last: Instant,
-    dropped: u64,
-    _hold: ClientHold,
-}
-
-struct Playing {
-    msid: u32,
-    form: RtmpForm,
-    grant: Rc<Grant>,
-    player: Player,
-    until: Option<Instant>,
-}
-
-/// What is needed to join again in another form.
-struct Grant {
-    intent: Intent,
-}
-
-/// A second NetStream that plays on the same connection: its messages go between those of the
-/// first.
-struct Other {
-    msid: u32,
-    form: RtmpForm,
-    grant: Rc<Grant>,
-    sub: Subscriber,
-    _hold: PlayGrant,
 }
 
 struct Connection {
@@ -323,255 +287,11 @@ impl Connection {
         }
     }
 
-    async fn publish_asked(&mut self, asked: PublishAsked) -> Result<(), Close> {
-        let kind = match asked.kind {
-            PublishKind::Flash => "flash-publish",
-            PublishKind::Fmle => "fmle-publish",
-            PublishKind::Haivision => "haivision-publish",
-        };
-        events::identified(&self.session.id, kind, &asked.url);
-        let intent = self.intent(kind, true, &asked.url);
-        match self.host.publish(&self.shard, &self.session, intent).await {
-            Ok((publisher, hold)) => {
-                self.adopt_vhost(&publisher.stream().key.vhost);
-                let stream = publisher.stream().key.url();
-                let o = &self.options;
-                let ms = |d: Duration| d.as_millis();
-                let id = &self.session.id;
-                events::publishing(
-                    id,
-                    &stream,
-                    ms(o.merged_read),
-                    ms(o.first_packet),
-                    ms(o.normal),
-                );
-                self.rtmp.accept_publish(Instant::now(), asked.msid);
-                self.publications.push(Publication {
-                    msid: asked.msid,
-                    publisher,
-                    demuxer: Demuxer::new(),
-                    clock: ClockUnwrap::rtmp_millis(),
-                    timeout: self.options.first_packet,
-                    last: Instant::now(),
-                    dropped: 0,
-                    _hold: hold,
-                });
-                Ok(())
-            }
-            Err(refusal) => {
-                let reason = refusal.to_string();
-                events::refused(&self.session.id, "publish", &asked.url.stream, &reason);
-                let code = "NetStream.Publish.BadName";
-                self.rtmp.refuse_publish(Instant::now(), asked.msid, code, &reason);
-                self.transmit().await?;
-                Err(Close::peer(refusal.code(), reason))
-            }
-        }
-    }
-
-    async fn play_asked(&mut self, asked: PlayAsked) -> Result<(), Close> {
-        events::identified(&self.session.id, "rtmp-play", &asked.url);
-        let intent = self.intent("rtmp-play", false, &asked.url);
-        match self.host.play(&self.session, intent.clone()).await {
-            Ok(grant) => {
-                self.adopt_vhost(&grant.stream.key.vhost);
-                let stream = &grant.stream;
-                let id = &self.session.id;
-                let publisher = stream.publisher_id();
-                events::playing(id, &stream.key.url(), stream.is_active(), &publisher);
-                self.rtmp.accept_play(Instant::now(), asked.msid);
-                let form = RtmpForm {
-                    chunk_size: self.rtmp.chunk_size(),
-                    msid: asked.msid,
-                    audio: true,
-                    video: true,
-                };
-                let until =
-                    asked.duration_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
-                self.join(asked.msid, form, Rc::new(Grant { intent }), grant, until).await
-            }
-            Err(refusal) => {
-                let reason = refusal.to_string();
-                events::refused(&self.session.id, "play", &asked.url.stream, &reason);
-                let code = "NetStream.Play.StreamNotFound";
-                self.rtmp.refuse_play(Instant::now(), asked.msid, code, &reason);
-                self.transmit().await?;
-                Err(Close::peer(refusal.code(), reason))
-            }
-        }
-    }
-
     /// The vhost of the stream may be another than that of the connection.
     fn adopt_vhost(&mut self, name: &str) {
         if let Some(vhost) = self.config.vhost(name) {
             self.options = VhostOptions::new(&vhost);
         }
-    }
-
-    async fn join(
-        &mut self,
-        msid: u32,
-        form: RtmpForm,
-        again: Rc<Grant>,
-        grant: PlayGrant,
-        until: Option<Instant>,
-    ) -> Result<(), Close> {
-        if self.player.is_some() {
-            self.transmit().await?;
-            let options = grant.subscribe_options(&self.session);
-            let (stream, delivery) = (grant.stream.clone(), grant.delivery);
-            let sub = self.shard.subscribe_pull(&stream, form.form(), delivery, options, &[]);
-            self.others.push(Other { msid, form, grant: again, sub, _hold: grant });
-            self.mix();
-            return Ok(());
-        }
-        let initial = self.rtmp.poll_transmit().unwrap_or_default();
-        let socket = self.socket.clone();
-        let player = Player::join(&self.shard, &self.session, grant, form.form(), socket, &initial);
-        self.player = Some(Box::new(Playing { msid, form, grant: again, player, until }));
-        Ok(())
-    }
-
-    /// Moves what the other NetStreams have into the connection, whole messages at a time.
-    fn mix(&mut self) {
-        let Some(playing) = &self.player else { return };
-        let mut bytes = Vec::new();
-        for other in &self.others {
-            other.sub.take(usize::MAX, &mut bytes);
-            if !bytes.is_empty() {
-                playing.player.subscriber().send_control(&bytes);
-                bytes.clear();
-            }
-        }
-    }
-
-    fn pause(&mut self, msid: u32, on: bool) {
-        if let Some(playing) = self.player.as_ref().filter(|p| p.msid == msid) {
-            playing.player.subscriber().pause(on);
-        }
-        if let Some(other) = self.others.iter().find(|o| o.msid == msid) {
-            other.sub.pause(on);
-        }
-    }
-
-    /// Takes the first player off the socket, at a message's end.
-    async fn release(&mut self) -> Option<Box<Playing>> {
-        let playing = self.player.take()?;
-        let sub = playing.player.subscriber();
-        sub.pause(true);
-        let drained = async {
-            match self.socket {
-                Socket::Tcp(_) => sub.drained().await,
-                // Over TLS the player's own loop has to push the bytes out.
-                Socket::Tls(_) => {
-                    let _ = tokio::time::timeout(LINGER, playing.player.drive()).await;
-                }
-            }
-        };
-        let _ = tokio::time::timeout(REPLY, drained).await;
-        Some(playing)
-    }
-
-    async fn stop_play(&mut self, msid: u32) {
-        self.others.retain(|o| o.msid != msid);
-        if self.player.as_ref().is_some_and(|p| p.msid == msid) {
-            self.release().await;
-            if !self.others.is_empty() {
-                let next = self.others.remove(0);
-                let (form, again) = (next.form, next.grant.clone());
-                let intent = again.intent.clone();
-                drop(next);
-                if let Ok(grant) = self.host.play(&self.session, intent).await {
-                    let _ = self.join(form.msid, form, again, grant, None).await;
-                }
-            }
-        }
-    }
-
-    /// The player wants other tracks: it joins again, in another form.
-    async fn rejoin(&mut self, msid: u32, change: impl Fn(&mut RtmpForm)) -> Result<(), Close> {
-        if let Some(at) = self.others.iter().position(|o| o.msid == msid) {
-            let other = self.others.swap_remove(at);
-            let mut form = other.form;
-            change(&mut form);
-            let again = other.grant.clone();
-            drop(other);
-            return self.join_again(form, again, None).await;
-        }
-        let Some(mut form) = self.player.as_ref().filter(|p| p.msid == msid).map(|p| p.form) else {
-            return Ok(());
-        };
-        let before = form;
-        change(&mut form);
-        if form == before {
-            return Ok(());
-        }
-        match self.release().await {
-            Some(old) => self.join_again(form, old.grant.clone(), old.until).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn join_again(
-        &mut self,
-        form: RtmpForm,
-        again: Rc<Grant>,
-        until: Option<Instant>,
-    ) -> Result<(), Close> {
-        match self.host.play(&self.session, again.intent.clone()).await {
-            Ok(grant) => self.join(form.msid, form, again, grant, until).await,
-            Err(refusal) => Err(Close::peer(refusal.code(), refusal.to_string())),
-        }
-    }
-
-    fn media(
-        &mut self,
-        msid: u32,
-        media: Media,
-        timestamp_ms: u32,
-        body: bytes::Bytes,
-    ) -> Result<(), Close> {
-        let Some(p) = self.publications.iter_mut().find(|p| p.msid == msid) else { return Ok(()) };
-        p.last = Instant::now();
-        p.timeout = self.options.normal;
-        let counters = &self.session.counters;
-        Counters::add(&counters.messages, 1);
-        let (kind, dts) = match media {
-            // Script data is stamped 0 by many encoders: it must not move the clock.
-            Media::Data => (TagKind::Script, Timestamp::from_millis(i64::from(timestamp_ms))),
-            Media::Audio => (TagKind::Audio, p.unwrap(timestamp_ms)),
-            Media::Video => (TagKind::Video, p.unwrap(timestamp_ms)),
-        };
-        let mut frames: SmallVec<[media::Frame; 2]> = SmallVec::new();
-        if let Err(e) = p.demuxer.push(kind, dts, body, &mut frames) {
-            p.dropped = p.dropped.saturating_add(1);
-            events::dropped(&self.session.id, e.reason(), p.dropped);
-            p.publisher.touch();
-        }
-        for mut frame in frames {
-            if frame.flags.contains(Flags::CONFIG) {
-                if frame.codec == Codec::ScriptData {
-                    let identity = &self.host.identity;
-                    let limits = container::amf::Limits::default();
-                    let server = identity.software();
-                    let new = metadata::rewrite(&frame.payload, &limits, &server, identity.version);
-                    if let Some(new) = new {
-                        events::metadata(&self.session.id, &new);
-                        let auto = self.config.vhost(&p.publisher.stream().key.vhost);
-                        if new.atc && auto.is_some_and(|v| v.bool("play.atc_auto")) {
-                            p.publisher.set_atc(true);
-                        }
-                        frame.payload = new.payload;
-                    }
-                } else {
-                    events::configuration(&self.session.id, &frame);
-                }
-            }
-            if p.publisher.push(frame).is_err() {
-                return Err(taken_over());
-            }
-        }
-        Ok(())
     }
 
     async fn kicked(&mut self, why: Kick) -> Close {
@@ -613,12 +333,6 @@ impl Connection {
     }
 }
 
-impl Publication {
-    fn unwrap(&mut self, timestamp_ms: u32) -> Timestamp {
-        Timestamp::from_millis(self.clock.unwrap(u64::from(timestamp_ms)))
-    }
-}
-
 fn taken_over() -> Close {
     Close::done("another publisher has taken the stream over")
 }
@@ -628,19 +342,4 @@ async fn at(deadline: Option<Instant>) {
         Some(at) => sleep_until(at.into()).await,
         None => pending().await,
     }
-}
-
-async fn drive(playing: Option<&Playing>) -> Close {
-    match playing {
-        Some(playing) => playing.player.drive().await,
-        None => pending().await,
-    }
-}
-
-async fn any_ready(others: &[Other]) {
-    if others.is_empty() {
-        pending::<()>().await;
-    }
-    let ready = others.iter().map(|o| Box::pin(o.sub.ready()));
-    let _ = select_all(ready).await;
 }

@@ -22,7 +22,7 @@ const IMPURE: &[(&str, &str)] = &[
     ("Instant::now", "a clock"),
     ("SystemTime::", "a clock"),
     // A generator that is given its seed is no randomness.
-    ("rand::rng", "randomness"),
+    ("rand::rng(", "randomness"),
     ("rand::random", "randomness"),
     ("thread_rng", "randomness"),
     ("OsRng", "randomness"),

@@ -1,5 +1,7 @@
 //! Who may change something by the API.
 
+use std::net::IpAddr;
+
 use http::HeaderMap;
 use http::header::{FORWARDED, HOST, ORIGIN};
 
@@ -18,11 +20,13 @@ pub(super) fn may_write(ask: &Ask) -> Result<(), String> {
         return Ok(());
     }
     let headers = &ask.parts.headers;
+    let host = headers.get(HOST).and_then(|v| v.to_str().ok());
+    let host = host.or_else(|| ask.parts.uri.authority().map(|a| a.as_str())).unwrap_or("");
     let refused = if !ask.peer.ip().is_loopback() {
         format!("{} is another machine", ask.peer.ip())
     } else if is_forwarded(headers) {
         "a proxy sent the request for somebody else".to_owned()
-    } else if is_cross_site(headers) {
+    } else if is_cross_site(headers, host) {
         "a web page of another site sent the request".to_owned()
     } else {
         return Ok(());
@@ -39,16 +43,29 @@ fn is_forwarded(headers: &HeaderMap) -> bool {
         || headers.contains_key("x-real-ip")
 }
 
-/// Browsers name the page that asks: pages of this machine may, others only borrow its user.
-fn is_cross_site(headers: &HeaderMap) -> bool {
+/// Browsers name the page that asks: pages of this machine may, others only borrow its user. The
+/// name that the browser knows us by has to be one that nobody else can point here: a page of
+/// another site may have its own name resolved to 127.0.0.1.
+fn is_cross_site(headers: &HeaderMap, host: &str) -> bool {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-    if text("sec-fetch-site") == Some("cross-site") {
-        return true;
+    let (origin, site) = (text(ORIGIN.as_str()), text("sec-fetch-site"));
+    if origin.is_none() && site.is_none() {
+        return false;
     }
-    let Some(origin) = text(ORIGIN.as_str()) else { return false };
-    let page = origin.split_once("://").map_or(origin, |(_, rest)| rest);
-    let (page, here) = (host_name(page), host_name(text(HOST.as_str()).unwrap_or("")));
-    !(page == here || matches!(page, "localhost" | "127.0.0.1" | "[::1]"))
+    let here = host_name(host);
+    let page = origin.map(|o| host_name(o.split_once("://").map_or(o, |(_, rest)| rest)));
+    let is_own = page.is_none_or(|page| page == here || is_loopback(page));
+    site == Some("cross-site") || !is_literal(here) || !is_own
+}
+
+fn is_loopback(name: &str) -> bool {
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// An address, or the one name that means this machine to every browser.
+fn is_literal(name: &str) -> bool {
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || bare.parse::<IpAddr>().is_ok()
 }
 
 /// `host[:port]` without the port.
@@ -72,14 +89,23 @@ mod tests {
 
     #[test]
     fn pages_of_other_sites_are_strangers() {
-        let cross = |pairs: &[_]| is_cross_site(&headers(pairs));
-        assert!(!cross(&[]));
-        assert!(!cross(&[("origin", "http://box:8080"), ("host", "box:1985")]));
-        assert!(!cross(&[("origin", "http://localhost:8080"), ("host", "127.0.0.1:1985")]));
-        assert!(!cross(&[("origin", "http://[::1]:8080"), ("host", "x")]));
-        assert!(cross(&[("origin", "https://evil.test"), ("host", "127.0.0.1:1985")]));
-        assert!(cross(&[("origin", "null"), ("host", "127.0.0.1:1985")]));
-        assert!(cross(&[("sec-fetch-site", "cross-site")]));
+        let cross = |host: &str, pairs: &[_]| is_cross_site(&headers(pairs), host);
+        assert!(!cross("box", &[]));
+        assert!(!cross("10.0.0.5:1985", &[("origin", "http://10.0.0.5:8080")]));
+        assert!(!cross("127.0.0.1:1985", &[("origin", "http://localhost:8080")]));
+        assert!(!cross("[::1]:1985", &[("origin", "http://[::1]:8080")]));
+        assert!(!cross("localhost:1985", &[("sec-fetch-site", "same-origin")]));
+        assert!(cross("127.0.0.1:1985", &[("origin", "https://evil.test")]));
+        assert!(cross("127.0.0.1:1985", &[("origin", "null")]));
+        assert!(cross("127.0.0.1:1985", &[("sec-fetch-site", "cross-site")]));
+    }
+
+    #[test]
+    fn a_name_that_was_pointed_here_is_a_stranger() {
+        let told = headers(&[("origin", "http://evil.test:1985")]);
+        assert!(is_cross_site(&told, "evil.test:1985"));
+        let script = headers(&[("sec-fetch-site", "same-origin")]);
+        assert!(is_cross_site(&script, "evil.test:1985"));
     }
 
     #[test]

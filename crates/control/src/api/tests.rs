@@ -142,6 +142,7 @@ fn ask_from(stub: &Stub, peer: [u8; 4], request: &str, headers: &[&str]) -> Answ
         parts,
         peer: (peer, 5000).into(),
         local: ([10, 0, 0, 1], 1985).into(),
+        role: Role { api: true, server: false },
     };
     stub.runtime.block_on(async {
         let (parts, body) = stub.api.answer(ask).await.into_parts();

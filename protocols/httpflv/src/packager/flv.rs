@@ -2,7 +2,7 @@
 
 use container::flv::{self, FileHeader};
 use hub::{Headers, Packager};
-use media::{Frame, Kind, Timestamp};
+use media::{Codec, Frame, Kind, Timestamp};
 
 use super::{Seed, Seen, Tracks, Wire, at_time};
 use crate::wire::Framing;
@@ -95,12 +95,14 @@ impl Packager for FlvPackager {
     }
 
     fn prelude(&mut self, headers: &Headers, at: Option<Timestamp>, out: &mut Vec<u8>) {
+        // A new publisher may send less than the one before.
+        self.seen.audio &= headers.has_audio;
+        self.seen.video &= headers.has_video;
         let header = self.header(headers).encode();
         self.framing.wrap(USUAL_PRELUDE, out, |out| {
             out.extend_from_slice(&header);
-            // Metadata keeps its time, zero: players take it for a subtitle at any other.
-            for metadata in &headers.metadata {
-                flv::write_tag(metadata, out);
+            if let Some(metadata) = &headers.metadata {
+                flv::write_tag(&untimed(metadata), out);
             }
             for frame in self.configs(headers) {
                 flv::write_tag(&at_time(frame, at), out);
@@ -119,9 +121,17 @@ impl Packager for FlvPackager {
 
 impl FlvPackager {
     fn write(&self, frame: &Frame, out: &mut Vec<u8>) {
+        if frame.codec == Codec::ScriptData && frame.is_config() && frame.dts != Timestamp::ZERO {
+            return self.write(&untimed(frame), out);
+        }
         let len = flv::tag_len(frame).unwrap_or(0);
         self.framing.wrap(len, out, |out| {
             flv::write_tag(frame, out);
         });
     }
+}
+
+/// Metadata is of no time. FFmpeg takes it for a subtitle at any time but zero.
+fn untimed(metadata: &Frame) -> Frame {
+    at_time(metadata, Some(Timestamp::ZERO))
 }

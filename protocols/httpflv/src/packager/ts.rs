@@ -4,7 +4,7 @@ use container::ts::{LeftOut, Muxer, PACKET, PID_PMT, TsConfig};
 use hub::{Headers, Packager};
 use media::{Codec, Frame, Kind, Timestamp};
 
-use super::{Seed, Tracks, Wire};
+use super::{Seed, Seen, Tracks, Wire};
 use crate::wire::Framing;
 
 /// PAT and PMT, one packet each.
@@ -16,6 +16,8 @@ pub(super) struct TsPackager {
     muxer: Muxer,
     /// The generation of the headers that the muxer was last given configurations from.
     generation: u64,
+    /// The kinds that the muxer was given.
+    carried: Seen,
     tables: Tables,
     left_out: Option<LeftOut>,
 }
@@ -28,30 +30,38 @@ struct Tables {
     at: Option<Timestamp>,
 }
 
+/// A muxer that declares at first what is known to come, or what is configured.
+///
+/// A track that is known but has no configuration (MP3) is declared when its first frame comes:
+/// a wrong guess would stay in the tables for a second, and players would wait for that track.
+fn muxer(tracks: Tracks, headers: &Headers) -> Muxer {
+    let known = headers.has_audio || headers.has_video;
+    let first = |kind, guess| {
+        if tracks.guess && known {
+            headers.configs.iter().find(|c| c.kind() == kind).map(|c| c.codec)
+        } else {
+            tracks.says(kind).then_some(guess)
+        }
+    };
+    Muxer::new(TsConfig {
+        video: first(Kind::Video, Codec::H264),
+        audio: first(Kind::Audio, Codec::Aac),
+        audio_batch_us: 0,
+    })
+}
+
 impl TsPackager {
     pub(super) fn new(wire: Wire, seed: &Seed) -> Self {
-        let tracks = wire.tracks;
-        let headers = &seed.headers;
-        let known = headers.has_audio || headers.has_video;
-        let has = |kind| match (kind, tracks.guess && known) {
-            (Kind::Audio, true) => headers.has_audio,
-            (Kind::Video, true) => headers.has_video,
-            (kind, _) => tracks.says(kind),
-        };
-        let config = TsConfig {
-            video: has(Kind::Video).then_some(Codec::H264),
-            audio: has(Kind::Audio).then_some(Codec::Aac),
-            audio_batch_us: 0,
-        };
         let mut made = Self {
             framing: wire.framing,
-            tracks,
-            muxer: Muxer::new(config),
+            tracks: wire.tracks,
+            muxer: muxer(wire.tracks, &seed.headers),
             generation: 0,
+            carried: Seen::default(),
             tables: Tables::default(),
             left_out: None,
         };
-        made.configure(headers);
+        made.configure(&seed.headers);
         made
     }
 
@@ -61,8 +71,24 @@ impl TsPackager {
         let mut nothing = Vec::new();
         for config in &headers.configs {
             if self.tracks.carries(config.kind()) {
+                self.carried.note(config.kind());
                 let _ = self.muxer.push(config, &mut nothing);
             }
+        }
+    }
+
+    /// Begins anew when the publisher of now sends less than the one before: the tables would
+    /// promise tracks that never come.
+    fn follow(&mut self, headers: &Headers) {
+        let Seen { audio, video } = self.carried;
+        let began = headers.has_audio || headers.has_video;
+        if began && ((audio && !headers.has_audio) || (video && !headers.has_video)) {
+            self.muxer = muxer(self.tracks, headers);
+            self.tables = Tables::default();
+            self.carried = Seen::default();
+        }
+        if self.generation != headers.generation {
+            self.configure(headers);
         }
     }
 
@@ -73,6 +99,12 @@ impl TsPackager {
             self.left_out = Some(why);
             tracing::warn!(format = "ts", "frames are left out of the stream: {why}");
         }
+    }
+
+    /// Whether who begins at `at` will not meet the newest tables. Whoever begins before them
+    /// does so at a key frame, in front of which others stand.
+    fn lie_behind(&self, at: Timestamp) -> bool {
+        self.tables.at.is_some_and(|tables| tables < at)
     }
 
     fn write_tables(&self, out: &mut Vec<u8>) {
@@ -110,6 +142,7 @@ impl Packager for TsPackager {
         if !self.tracks.carries(frame.kind()) {
             return;
         }
+        self.carried.note(frame.kind());
         let Self { framing, muxer, tables, .. } = self;
         let payload = frame.payload.len();
         let expected = if frame.is_media() {
@@ -129,18 +162,14 @@ impl Packager for TsPackager {
     }
 
     fn prelude(&mut self, headers: &Headers, at: Option<Timestamp>, out: &mut Vec<u8>) {
-        if self.generation != headers.generation {
-            self.configure(headers);
-        }
-        // A message of that very time begins with the tables itself, or none is left to come
-        // before the next key frame, which has them too.
-        if at.is_none() || at != self.tables.at {
+        self.follow(headers);
+        if at.is_none_or(|at| self.lie_behind(at)) {
             self.write_tables(out);
         }
     }
 
     fn resume(&mut self, _: &Headers, at: Timestamp, out: &mut Vec<u8>) {
-        if Some(at) != self.tables.at {
+        if self.lie_behind(at) {
             self.write_tables(out);
         }
     }

@@ -111,6 +111,8 @@ impl Framing {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects)]
+
     use proptest::prelude::*;
 
     use super::*;

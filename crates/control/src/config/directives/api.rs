@@ -48,23 +48,27 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         .since("4")
         .reload(Live)
         .docs("Certificate chain, PEM. Read anew on reload.", "PEM 格式证书链，重载时重新读取。"),
-    Directive::new("http_api.auth", Block).since("5").planned(AUTH).docs(
+    Directive::new("http_api.auth", Block).since("5").docs(
         "Ask for a name and a password (HTTP Basic) on paths under `/api/`.",
         "访问 `/api/` 下的路径时要求用户名与密码（HTTP Basic）。",
     ),
     auth("http_api.auth.enabled", Bool).default("off").docs("Ask for them.", "启用。"),
     auth("http_api.auth.username", Str).docs("The name.", "用户名。"),
     auth("http_api.auth.password", Str).docs("The password.", "密码。"),
-    auth("http_api.auth.type", Choice(&["basic", "bearer"])).default("basic").since("7").docs(
+    auth("http_api.auth.type", Choice(&["basic", "bearer"]))
+        .default("basic")
+        .since("7")
+        .planned(BEARER)
+        .docs(
         "Name and password, or a token.",
         "用户名与密码，或令牌。",
     ),
-    auth("http_api.auth.token", Str).since("7").docs("The token.", "令牌。"),
-    auth("http_api.auth.rtc_bearer_enabled", Bool).default("off").since("7").docs(
+    auth("http_api.auth.token", Str).since("7").planned(BEARER).docs("The token.", "令牌。"),
+    auth("http_api.auth.rtc_bearer_enabled", Bool).default("off").since("7").planned(BEARER).docs(
         "Ask for the token on the paths of WebRTC signalling, too.",
         "WebRTC 信令路径也要求令牌。",
     ),
-    Directive::new("http_api.raw_api", Block).since("3").planned("the raw API").docs(
+    Directive::new("http_api.raw_api", Block).since("3").docs(
         "Reload by API.",
         "通过 API 重载配置。",
     ),
@@ -80,12 +84,12 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     ),
 ];
 
-const AUTH: &str = "API authentication (until then the API is open to everybody)";
+const BEARER: &str = "bearer tokens for the API (name and password work)";
 
 const fn auth(path: &'static str, kind: gate::conf::Kind) -> Directive {
-    Directive::new(path, kind).since("5").reload(Live).planned(AUTH)
+    Directive::new(path, kind).since("5").reload(Live)
 }
 
 const fn raw(path: &'static str) -> Directive {
-    Directive::new(path, Bool).default("off").since("3").reload(Live).planned("the raw API")
+    Directive::new(path, Bool).default("off").since("3").reload(Live)
 }

@@ -1,0 +1,4 @@
+//! API and files over real sockets, as the HTTP ports serve them.
+
+#[cfg(test)]
+mod ports;
