@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("control", 4),
     ("millrace", 5),
     ("xtask", 6),
+    ("abuse", 6),
     ("e2e", 6),
     ("testkit", 6),
 ];
@@ -44,7 +45,7 @@ const IO: &[&str] = &[
 ];
 
 /// The only crates that may name a protocol: the binary, and tests that stand outside.
-const KNOW_PROTOCOLS: &[&str] = &["millrace", "testkit"];
+const KNOW_PROTOCOLS: &[&str] = &["abuse", "millrace", "testkit"];
 
 struct Package<'a> {
     name: &'a str,

@@ -1,0 +1,3 @@
+//! A short attack on the real binary, as part of the normal tests.
+
+mod short;
