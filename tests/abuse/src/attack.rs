@@ -102,8 +102,11 @@ impl Tally {
         self.bytes.fetch_add(bytes as u64, Relaxed);
     }
 
-    pub(crate) fn result<T, E>(&self, result: &Result<T, E>) {
+    pub(crate) fn tried(&self) {
         self.tried.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn result<T, E>(&self, result: &Result<T, E>) {
         if result.is_err() {
             self.refused.fetch_add(1, Relaxed);
         }
@@ -180,11 +183,10 @@ pub(crate) async fn pour<F, T>(
         let done = one(cx.clone(), StdRng::seed_from_u64(rng.random()), number);
         number += 1;
         let (until, tally) = (cx.until, cx.tally.clone());
+        tally.tried();
         running.spawn(async move {
             if let Ok(result) = timeout_at(until.into(), done).await {
                 tally.result(&result);
-            } else {
-                tally.tried.fetch_add(1, Relaxed);
             }
         });
     }

@@ -144,7 +144,7 @@ pub(crate) fn flood(cx: Arc<Cx>) -> Running {
                 let tally = cx.tally.clone();
                 all.spawn(async move {
                     let tcp = dial(to, &mut own, manner).await;
-                    tally.tried.fetch_add(1, Relaxed);
+                    tally.tried();
                     let Ok(mut tcp) = tcp else {
                         tally.refused.fetch_add(1, Relaxed);
                         return;
