@@ -27,7 +27,7 @@ fn publish(server: &Server, name: &str) -> Result<TcpStream> {
             None => {
                 let n = tcp.read(&mut buffer)?;
                 ensure!(n > 0, "the server closed the connection");
-                client.handle_bytes(&buffer[..n]);
+                client.handle_bytes(buffer.get(..n).unwrap_or_default());
             }
         }
     }
@@ -38,7 +38,13 @@ fn a_player_who_takes_the_id_of_a_publisher_for_its_mark_does_not_take_its_place
     let server = Start::bare(module_path!()).ready()?;
     let _publisher = publish(&server, "victim")?;
     let publishers = server.clients("fmle-publish")?;
-    let id = publishers[0].get("id").and_then(|id| id.as_str()).context("no id")?.to_owned();
+    let id = publishers
+        .first()
+        .context("no publisher")?
+        .get("id")
+        .and_then(|id| id.as_str())
+        .context("no id")?
+        .to_owned();
     let path = format!("/live/victim.m3u8?hls_ctx={id}&token=x");
     let answer = http::get(server.http_address()?, &path)?;
     ensure!(answer.status == 200, "{}", answer.status);
