@@ -43,6 +43,7 @@ pub const ALL: &[Attack] = &[
     attack("rtmp-noise", "random bytes before, in and after the handshake", rtmp::noise),
     attack("rtmp-mutants", "damaged recordings of real clients", rtmp::mutants),
     attack("rtmp-bombs", "giant lengths, deep AMF, many chunk streams, odd sizes", rtmp::bombs),
+    attack("rtmp-restless", "sessions that change their mind with every call", rtmp::restless),
     attack(
         "http-garbage",
         "broken heads, smuggling, escapes, bad HTTP/2, on both ports",
