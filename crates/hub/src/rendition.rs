@@ -1,6 +1,9 @@
 //! A rendition: one stream in one wire form on one shard. Packages each frame once into its log
 //! and walks its subscribers.
 
+mod trim;
+mod walk;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -11,9 +14,9 @@ use std::time::{Duration, Instant};
 use media::{Frame, Kind, Timestamp};
 
 use crate::log::Log;
-use crate::pace::{Delivery, Pace, groups_for};
+use crate::pace::{Delivery, Pace};
 use crate::stream::{GopAction, GopRule, Headers, Snapshot, Stream};
-use crate::subscriber::{CATCH_UP, Counters, End, Sink, State, Sub};
+use crate::subscriber::Sub;
 
 /// Turns frames into the bytes of one wire form. Pure: what it appends depends on nothing but the
 /// frames it was given. Every message stands alone, so that a subscriber may begin at any border.
@@ -356,50 +359,6 @@ impl Rendition {
 }
 
 impl Inner {
-    fn pace(&self, shard_pace: Pace) -> Pace {
-        match self.delivery {
-            Delivery::Adaptive => shard_pace,
-            Delivery::MinLatency => Pace::Frame,
-            Delivery::Merge { latency, .. } => match groups_for(latency, self.interval) {
-                0 | 1 => Pace::Frame,
-                k => Pace::Groups(k),
-            },
-            Delivery::Drip(_) => Pace::Message,
-        }
-    }
-
-    fn hold(&self, pace: Pace) -> Duration {
-        match (self.delivery, pace) {
-            (Delivery::Merge { latency, .. }, _) => latency.max(HOLD),
-            (_, Pace::Groups(k)) => HOLD * k + HOLD * k / 4,
-            _ => HOLD,
-        }
-    }
-
-    /// One group's turn.
-    fn tick(&mut self, pace: Pace) {
-        let n = self.subs.len();
-        let k = usize::try_from(pace.k()).unwrap_or(1).max(1);
-        self.owed = self.owed.saturating_add(n.div_ceil(k)).min(n);
-        self.uncovered.push_back(None);
-        while self.uncovered.len() > k {
-            self.uncovered.pop_front();
-        }
-    }
-
-    fn drip_due(&mut self, every: Duration, now: Instant) -> bool {
-        let next = *self.next_drip.get_or_insert(now);
-        if now >= next {
-            let late = now.duration_since(next).as_micros();
-            let step = every.as_micros().max(1);
-            self.drip = usize::try_from(late / step).unwrap_or(1).saturating_add(1).min(64);
-            self.next_drip = Some(now + every);
-            self.owed = self.subs.len();
-        }
-        let head = self.log.head();
-        self.subs.iter().any(|s| s.offset.get() < head)
-    }
-
     fn append(&mut self, frame: &Frame) {
         let at = self.log.head();
         let packager = &mut self.packager;
@@ -428,205 +387,5 @@ impl Inner {
             self.since_trim = 0;
             self.trim();
         }
-    }
-
-    /// Forgets what no joiner and no subscriber within its `queue_length` needs.
-    fn trim(&mut self) {
-        let head = self.log.head();
-        let Some(newest) = self.log.newest_dts() else { return };
-        let mut queue = Duration::ZERO;
-        let mut slowest = head;
-        for sub in &self.subs {
-            if !sub.paused.get() {
-                slowest = slowest.min(sub.offset.get());
-                queue = queue.max(sub.options.queue_length);
-            }
-        }
-        if head.saturating_sub(self.log.join()) > MAX_LOG_BYTES as u64 {
-            self.log.clear_join();
-        }
-        let back = i64::try_from(queue.as_micros()).unwrap_or(i64::MAX);
-        let by_time = self.log.border_at_time(newest.offset(back.saturating_neg()));
-        let by_size = self.log.border(head.saturating_sub(MAX_LOG_BYTES as u64));
-        let keep = slowest.max(by_time).max(by_size).min(self.log.join());
-        if keep > slowest {
-            let to = self.log.join();
-            for i in 0..self.subs.len() {
-                let Some(sub) = self.subs.get(i).cloned() else { break };
-                if sub.offset.get() < keep && !sub.paused.get() {
-                    self.jump(&sub, to);
-                }
-            }
-        }
-        self.log.trim(keep);
-    }
-
-    /// A laggard goes on at `to`; what lies between is counted as dropped.
-    fn jump(&mut self, sub: &Sub, to: u64) {
-        self.cut_to_border(sub);
-        let skipped = self.log.count(sub.offset.get(), to) as u64;
-        self.move_to(sub, to);
-        let counters = &sub.options.counters;
-        Counters::add(&counters.lag_jumps, 1);
-        Counters::add(&counters.lag_dropped, skipped);
-        let now = Instant::now();
-        let due = |t: Instant| now.duration_since(t) >= Duration::from_secs(10);
-        if sub.told_lag.get().is_none_or(due) {
-            sub.told_lag.set(Some(now));
-            tracing::warn!(
-                session = %sub.options.session,
-                skipped,
-                jumps = counters.lag_jumps.load(Relaxed),
-                reason = "too slow for queue_length",
-                "viewer lags, jumped to a newer key frame"
-            );
-        }
-    }
-
-    fn move_to(&mut self, sub: &Sub, to: u64) {
-        sub.offset.set(to);
-        if sub.generation.get() != self.headers.generation {
-            sub.generation.set(self.headers.generation);
-            let at = self.log.dts_at(to).or_else(|| self.log.newest_dts());
-            if let Some(at) = at {
-                self.packager.resume(&self.headers, at, &mut sub.rest.borrow_mut());
-            }
-        }
-    }
-
-    fn cut_to_border(&self, sub: &Sub) {
-        let at = sub.offset.get();
-        if at < self.log.start() {
-            return; // a paused subscriber whose place is gone; it rejoins later
-        }
-        let end = self.log.border(at);
-        let bytes = self.log.read(at);
-        let n = usize::try_from(end.saturating_sub(at)).unwrap_or(0);
-        if let Some(part) = bytes.get(..n)
-            && n > 0
-        {
-            sub.rest.borrow_mut().extend_from_slice(part);
-            sub.offset.set(end);
-        }
-    }
-
-    fn catch_up(&self, sub: &Sub) -> u64 {
-        let Sink::Direct(tcp) = &sub.sink else { return 0 };
-        if matches!(sub.state.get(), State::Closed(_)) {
-            return 0;
-        }
-        let mut sent = 0u64;
-        loop {
-            let mut rest = sub.rest.borrow_mut();
-            let from_rest = !rest.is_empty();
-            let bytes: &[u8] = if from_rest {
-                &rest
-            } else if sub.paused.get() {
-                &[]
-            } else {
-                let bytes = self.log.read(sub.offset.get());
-                bytes.get(..CATCH_UP).unwrap_or(bytes)
-            };
-            if bytes.is_empty() {
-                if rest.capacity() > 0 {
-                    *rest = Vec::new();
-                }
-                sub.state.set(State::Walking);
-                return sent;
-            }
-            let want = bytes.len();
-            match tcp.try_write(bytes) {
-                Ok(n) => {
-                    sent = sent.saturating_add(n as u64);
-                    sub.count_sent(n);
-                    sub.progress.set(Instant::now());
-                    if from_rest {
-                        rest.drain(..n.min(want));
-                    } else {
-                        sub.offset.set(sub.offset.get().saturating_add(n as u64));
-                    }
-                    if n < want {
-                        drop(rest);
-                        sub.block();
-                        return sent;
-                    }
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                    drop(rest);
-                    if sub.state.get() != State::Blocked {
-                        sub.progress.set(Instant::now());
-                    }
-                    sub.block();
-                    return sent;
-                }
-                Err(e) => {
-                    drop(rest);
-                    sub.close(End::Peer(e.kind()));
-                    return sent;
-                }
-            }
-        }
-    }
-
-    fn walk(&mut self, deadline: Instant) -> Walked {
-        let mut walked = Walked::default();
-        let dripping = matches!(self.delivery, Delivery::Drip(_));
-        let mut until_clock = CLOCK_EVERY;
-        while self.owed > 0 {
-            if self.pos >= self.subs.len() {
-                self.pos = 0;
-            }
-            let Some(sub) = self.subs.get(self.pos) else { break };
-            self.pos = self.pos.saturating_add(1);
-            self.owed = self.owed.saturating_sub(1);
-            if sub.state.get() != State::Walking || sub.paused.get() {
-                continue;
-            }
-            let offset = sub.offset.get();
-            let Sink::Direct(tcp) = &sub.sink else {
-                if self.log.head() > offset {
-                    sub.wake.notify_one();
-                }
-                continue;
-            };
-            let mut bytes = self.log.read(offset);
-            if dripping {
-                let mut to = offset;
-                for _ in 0..self.drip {
-                    to = self.log.next_border(to);
-                }
-                let n = usize::try_from(to.saturating_sub(offset)).unwrap_or(usize::MAX);
-                bytes = bytes.get(..n).unwrap_or(bytes);
-            }
-            if bytes.is_empty() {
-                continue;
-            }
-            walked.sends = walked.sends.saturating_add(1);
-            match tcp.try_write(bytes) {
-                Ok(n) => {
-                    walked.bytes = walked.bytes.saturating_add(n as u64);
-                    sub.offset.set(offset.saturating_add(n as u64));
-                    sub.count_sent(n);
-                    if n < bytes.len() {
-                        sub.progress.set(Instant::now());
-                        sub.block();
-                    }
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                    sub.progress.set(Instant::now());
-                    sub.block();
-                }
-                Err(e) => sub.close(End::Peer(e.kind())),
-            }
-            until_clock = until_clock.saturating_sub(1);
-            if until_clock == 0 {
-                until_clock = CLOCK_EVERY;
-                if Instant::now() >= deadline {
-                    break;
-                }
-            }
-        }
-        walked.more = self.owed > 0;
-        walked
     }
 }

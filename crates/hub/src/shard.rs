@@ -1,5 +1,8 @@
 //! A shard: one OS thread, one core, one single-threaded runtime. Sessions live and die on it.
 
+mod inbox;
+mod pacer;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -8,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use media::Frame;
@@ -18,28 +21,16 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
 use crate::frames::{FrameQueue, FrameReceiver, Received};
-use crate::pace::{Delivery, Demand, Governor, Pace};
-use crate::rendition::{Form, Rendition, Walked};
+use crate::pace::{Delivery, Governor, Pace};
+use crate::rendition::{Form, Rendition};
 use crate::stream::Stream;
 use crate::subscriber::{Sink, State, Sub, SubscribeOptions, Subscriber};
 
-/// Work handed to a shard from another thread.
-pub type Job = Box<dyn FnOnce(Rc<Shard>) + Send>;
+use inbox::JOBS;
+pub(crate) use inbox::{FrameTx, ShardMsg, What};
+pub use inbox::{Job, ShardHandle};
+use pacer::GOVERN;
 
-/// Sockets that may wait to be taken up by a shard. More means it is drowning: the acceptor then
-/// waits, and the kernel's backlog refuses in our stead.
-const JOBS: usize = 1024;
-/// Frames that may wait in a shard's inbox, all streams together: at 1,000 streams of 68
-/// messages a second that is 120 ms.
-const INBOX: usize = 8192;
-/// Subscribers that are served at once instead of by the pacer task.
-const INLINE_WALK: usize = 32;
-/// A walk yields after this long, so that joins, reads and the next frame get their turn.
-const SLICE: Duration = Duration::from_millis(2);
-/// Resolution of the pacer's timer.
-const TICK: Duration = Duration::from_millis(10);
-/// How often the governor looks at the load.
-const GOVERN: Duration = Duration::from_millis(500);
 /// Bytes of the buffer that all sessions of a shard read into.
 const SCRATCH: usize = 64 * 1024;
 
@@ -64,74 +55,6 @@ pub struct ShardStats {
     pub renditions: AtomicUsize,
     /// Sessions that ended by a panic: each is a bug.
     pub panics: AtomicU64,
-}
-
-pub(crate) enum What {
-    Published,
-    Frame(Arc<Frame>),
-    Unpublished,
-}
-
-pub(crate) struct ShardMsg {
-    pub(crate) stream: u64,
-    pub(crate) seq: u64,
-    pub(crate) what: What,
-}
-
-/// The way into a shard's inbox. Frames are bounded, events (publish, unpublish) always fit.
-#[derive(Clone)]
-pub(crate) struct FrameTx {
-    tx: mpsc::UnboundedSender<ShardMsg>,
-    depth: Arc<AtomicUsize>,
-}
-
-impl FrameTx {
-    /// `false` when the inbox is full.
-    pub(crate) fn try_send_frame(&self, msg: ShardMsg) -> bool {
-        if self.depth.load(Relaxed) >= INBOX {
-            return false;
-        }
-        self.send_event(msg);
-        true
-    }
-
-    pub(crate) fn send_event(&self, msg: ShardMsg) {
-        self.depth.fetch_add(1, Relaxed);
-        // Fails only while the process ends.
-        let _ = self.tx.send(msg);
-    }
-}
-
-/// A shard as other threads see it.
-#[derive(Clone)]
-pub struct ShardHandle {
-    id: usize,
-    jobs: mpsc::Sender<Job>,
-    frames: FrameTx,
-    stats: Arc<ShardStats>,
-}
-
-impl ShardHandle {
-    /// Number of the shard, from 0.
-    pub fn id(&self) -> usize {
-        self.id
-    }
-
-    /// Its figures.
-    pub fn stats(&self) -> &ShardStats {
-        &self.stats
-    }
-
-    /// Runs `job` on the shard. Waits while the shard has too much to take up already.
-    /// `false` when the shard has ended.
-    pub async fn run(&self, job: Job) -> bool {
-        self.jobs.send(job).await.is_ok()
-    }
-
-    /// The same from a thread that must not wait; `false` when there is no room.
-    pub fn try_run(&self, job: Job) -> bool {
-        self.jobs.try_send(job).is_ok()
-    }
 }
 
 struct Local {
@@ -466,130 +389,5 @@ impl Shard {
                 rendition.refresh(Some(delivery));
             }
         }
-    }
-
-    /// Lets the pacer act on what was delivered to a stream.
-    pub(crate) fn flush(&self, stream: u64) {
-        let Some(local) = self.find(stream) else { return };
-        let now = Instant::now();
-        for rendition in local.renditions.borrow().iter() {
-            if rendition.flush(self.pace.get(), now) {
-                self.look_after(rendition);
-            }
-        }
-    }
-
-    /// Serves a small walk at once; leaves a large one, or a wait, to the pacer task.
-    fn look_after(&self, rendition: &Rc<Rendition>) {
-        let owed = rendition.owed();
-        if owed > 0 && owed <= INLINE_WALK {
-            self.walk(rendition);
-        }
-        if rendition.owed() > 0 {
-            self.enqueue_walk(rendition);
-        } else {
-            let mut waiting = self.waiting.borrow_mut();
-            if !waiting.iter().any(|r| Rc::ptr_eq(r, rendition)) {
-                waiting.push(rendition.clone());
-                if waiting.len() == 1 {
-                    self.pacer.notify_one();
-                }
-            }
-        }
-    }
-
-    fn enqueue_walk(&self, rendition: &Rc<Rendition>) {
-        let mut walks = self.walks.borrow_mut();
-        if !walks.iter().any(|r| Rc::ptr_eq(r, rendition)) {
-            walks.push_back(rendition.clone());
-            self.pacer.notify_one();
-        }
-    }
-
-    fn walk(&self, rendition: &Rc<Rendition>) -> Walked {
-        let begun = Instant::now();
-        let walked = rendition.walk(begun + SLICE);
-        let spent = begun.elapsed();
-        let ns = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
-        self.walk_ns.set(self.walk_ns.get().saturating_add(ns));
-        self.sends.set(self.sends.get().saturating_add(walked.sends));
-        let stats = &self.handle.stats;
-        stats.sends.fetch_add(walked.sends, Relaxed);
-        stats.sent_bytes.fetch_add(walked.bytes, Relaxed);
-        stats.walk_us.fetch_add(ns / 1000, Relaxed);
-        walked
-    }
-
-    async fn pace_loop(self: Rc<Self>) {
-        let mut timer = tokio::time::interval(TICK);
-        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            let idle = self.waiting.borrow().is_empty();
-            if self.walks.borrow().is_empty() {
-                tokio::select! {
-                    () = self.pacer.notified() => {}
-                    _ = timer.tick(), if !idle => self.guard("pacer timer", || self.on_timer()),
-                }
-            }
-            loop {
-                let next = self.walks.borrow_mut().pop_front();
-                let Some(rendition) = next else { break };
-                self.guard("walk", || {
-                    if self.walk(&rendition).more {
-                        self.walks.borrow_mut().push_back(rendition.clone());
-                    }
-                });
-                tokio::task::yield_now().await;
-            }
-        }
-    }
-
-    fn on_timer(&self) {
-        let now = Instant::now();
-        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
-        for rendition in waiting {
-            let still = rendition.on_timer(self.pace.get(), now);
-            let owed = rendition.owed();
-            if owed > 0 && owed <= INLINE_WALK {
-                self.walk(&rendition);
-            } else if owed > 0 {
-                self.enqueue_walk(&rendition);
-            }
-            if still {
-                self.waiting.borrow_mut().push(rendition);
-            }
-        }
-    }
-
-    fn govern(&self) {
-        let mut demand = Demand::default();
-        let mut log_bytes = 0usize;
-        let per_s = 1.0 / GOVERN.as_secs_f64();
-        let pace = self.pace.get();
-        for local in self.streams.borrow().values() {
-            for rendition in local.renditions.borrow().iter() {
-                log_bytes = log_bytes.saturating_add(rendition.memory());
-                let p = rendition.take_period(pace);
-                let subs = p.subs as f64;
-                let frames = if p.video > 0 { p.video } else { p.batches.min(13) };
-                if p.adaptive {
-                    demand.message += subs * f64::from(p.batches) * per_s;
-                    demand.frame += subs * f64::from(frames) * per_s;
-                } else {
-                    demand.fixed += subs * f64::from(frames) * per_s / f64::from(p.k);
-                }
-            }
-        }
-        let mut governor = self.governor.borrow_mut();
-        let spent = Duration::from_nanos(self.walk_ns.replace(0));
-        governor.measured(self.sends.replace(0), spent);
-        let new = governor.decide(demand);
-        if new != pace {
-            tracing::debug!(shard = self.id(), ?pace, ?new, "pace changes");
-        }
-        self.pace.set(new);
-        let k = if new == Pace::Message { 0 } else { new.k() };
-        self.handle.stats.pace.store(k, Relaxed);
-        self.handle.stats.log_bytes.store(log_bytes, Relaxed);
     }
 }
