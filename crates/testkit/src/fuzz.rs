@@ -6,10 +6,12 @@
 
 mod codecs;
 mod containers;
+mod http;
 mod sessions;
 
 pub use codecs::{aac, av1, h264, h265, mp3};
 pub use containers::{amf0, flv, ts};
+pub use http::{hls, http_path, websocket};
 pub use sessions::{chunk, conf, handshake, server_session};
 
 /// One fuzz target.
@@ -26,9 +28,12 @@ pub const TARGETS: &[Target] = &[
     ("h264", h264),
     ("h265", h265),
     ("handshake", handshake),
+    ("hls", hls),
+    ("http_path", http_path),
     ("mp3", mp3),
     ("server_session", server_session),
     ("ts", ts),
+    ("websocket", websocket),
 ];
 
 /// Cuts the input into pieces whose lengths the input itself gives: the first byte and so on.
