@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("millrace", 5),
     ("xtask", 6),
     ("e2e", 6),
+    ("abuse", 6),
     ("testkit", 6),
 ];
 
@@ -44,7 +45,7 @@ const IO: &[&str] = &[
 ];
 
 /// The only crates that may name a protocol: the binary, and tests that stand outside.
-const KNOW_PROTOCOLS: &[&str] = &["millrace", "testkit"];
+const KNOW_PROTOCOLS: &[&str] = &["millrace", "testkit", "e2e", "abuse"];
 
 struct Package<'a> {
     name: &'a str,
