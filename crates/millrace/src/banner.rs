@@ -20,6 +20,23 @@ pub(crate) fn print(host: &Arc<Host>, config: &Config, demo: bool) {
     let _ = out.flush();
 }
 
+/// Says where a server that goes to the background can be found again.
+pub(crate) fn background(config: &Config) {
+    let root = config.root();
+    let log = match root.str("srs_log_tank") {
+        "console" => "the console",
+        _ => root.str("srs_log_file"),
+    };
+    let version = crate::server::VERSION;
+    let pid = root.str("pid");
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(
+        out,
+        "millrace {version} goes to the background (daemon on); log: {log}, pid file: {pid}"
+    );
+    let _ = out.flush();
+}
+
 fn base(scheme: &str, listen: Option<&Listen>, default: u16) -> Option<String> {
     let listen = listen?;
     let host = match listen.ip {

@@ -100,6 +100,7 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
     process::check_open_files(gate::Limits::new(&config).max_connections, allowed)?;
     process::enter(Path::new(root.str("work_dir")))?;
     if daemon {
+        banner::background(&config);
         process::daemonize()?;
     }
     // From here on there may be threads.
