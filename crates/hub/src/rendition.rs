@@ -4,7 +4,7 @@
 mod trim;
 mod walk;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use media::{Frame, Kind, Timestamp};
 
 use crate::log::Log;
 use crate::pace::{Delivery, Pace};
-use crate::stream::{GopAction, GopRule, Headers, Snapshot, Stream};
-use crate::subscriber::Sub;
+use crate::stream::{GopAction, GopRule, Headers, MAX_GOP_BYTES, Snapshot, Stream};
+use crate::subscriber::{End, Sub};
 
 /// Turns frames into the bytes of one wire form. Pure: what it appends depends on nothing but the
 /// frames it was given. Every message stands alone, so that a subscriber may begin at any border.
@@ -47,7 +47,7 @@ pub struct Form {
 
 /// Bytes a log may hold for laggards and joiners, whatever the times say: a 30 s window of
 /// 8 Mbit/s. Beyond it viewers jump earlier and, at a huge GOP, joiners start at the head.
-const MAX_LOG_BYTES: usize = 32 << 20;
+const MAX_LOG_BYTES: usize = MAX_GOP_BYTES;
 /// Without key frames the log is looked over every so many messages.
 const TRIM_EVERY: u32 = 64;
 /// Audio waits for the next video frame no longer than this (per group).
@@ -59,6 +59,12 @@ pub(crate) struct Rendition {
     pub(crate) stream: Arc<Stream>,
     pub(crate) name: &'static str,
     pub(crate) variant: u64,
+    /// Stands in the pacer's queue of walks.
+    pub(crate) queued: Cell<bool>,
+    /// Stands in the pacer's list of those that wait.
+    pub(crate) waiting: Cell<bool>,
+    /// Its packager panicked: it takes nothing more.
+    pub(crate) broken: Cell<bool>,
     inner: RefCell<Inner>,
 }
 
@@ -66,7 +72,6 @@ struct Inner {
     packager: Box<dyn Packager>,
     log: Log,
     rule: GopRule,
-    gop_max: (bool, usize),
     headers: Headers,
     subs: Vec<Rc<Sub>>,
     delivery: Delivery,
@@ -74,6 +79,8 @@ struct Inner {
     /// The next subscriber to serve, and how many are still owed their turn.
     pos: usize,
     owed: usize,
+    /// What a group of fractional size leaves over: subscribers times ticks, less than `k`.
+    credit: usize,
     /// Drip mode: messages each subscriber may get in this walk.
     drip: usize,
     next_drip: Option<Instant>,
@@ -83,7 +90,13 @@ struct Inner {
     pending_video: bool,
     since_trim: u32,
     last_video: Option<Timestamp>,
+    /// Usual distance of video frames, and of messages.
     interval: Duration,
+    spacing: Duration,
+    /// Some subscribers wait for a key frame.
+    awaiting: bool,
+    /// Messages jumped over that the stream's counter does not know of yet.
+    dropped: u64,
     period: Period,
 }
 
@@ -95,6 +108,15 @@ pub(crate) struct Period {
     pub(crate) subs: usize,
     pub(crate) adaptive: bool,
     pub(crate) k: u32,
+}
+
+/// What the pacer has to do for a rendition.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Todo {
+    /// Subscribers whose turn it is.
+    pub(crate) owed: usize,
+    /// Something waits for its time.
+    pub(crate) waits: bool,
 }
 
 /// What a walk did.
@@ -117,13 +139,16 @@ impl Rendition {
             packager: (form.make)(),
             log: Log::default(),
             rule: GopRule::new(&options),
-            gop_max: (options.gop_cache, options.gop_cache_max_frames),
-            headers: Headers::default(),
+            headers: (*snapshot.headers).clone(),
             subs: Vec::new(),
             delivery,
             seq: 0,
             pos: 0,
             owed: 0,
+            credit: 0,
+            awaiting: false,
+            dropped: 0,
+            spacing: HOLD / 4,
             drip: 0,
             next_drip: None,
             uncovered: VecDeque::from([None]),
@@ -137,12 +162,19 @@ impl Rendition {
         for frame in &snapshot.gop {
             inner.append(frame);
         }
-        inner.headers = (*snapshot.headers).clone();
         inner.seq = snapshot.seq;
         inner.pending = false;
         inner.pending_video = false;
         inner.period = Period::default();
-        Rc::new(Self { stream, name: form.name, variant: form.variant, inner: RefCell::new(inner) })
+        Rc::new(Self {
+            stream,
+            name: form.name,
+            variant: form.variant,
+            queued: Cell::default(),
+            waiting: Cell::default(),
+            broken: Cell::default(),
+            inner: RefCell::new(inner),
+        })
     }
 
     /// Packages one frame into the log; sends nothing yet.
@@ -153,11 +185,48 @@ impl Rendition {
         }
         inner.seq = seq;
         inner.append(frame);
+        self.tell_dropped(&mut inner);
+    }
+
+    /// The same for the first frame after some that did not get here. Configurations may be among
+    /// those: what is not known of `headers` goes first.
+    pub(crate) fn resume_stream(&self, seq: u64, headers: &Headers, frame: &Frame) {
+        let mut inner = self.inner.borrow_mut();
+        if seq <= inner.seq {
+            return;
+        }
+        inner.seq = seq;
+        for config in headers.in_order() {
+            if !inner.headers.holds(config) {
+                inner.append(config);
+            }
+        }
+        inner.append(frame);
+        self.tell_dropped(&mut inner);
+    }
+
+    fn tell_dropped(&self, inner: &mut Inner) {
+        let dropped = std::mem::take(&mut inner.dropped);
+        if dropped > 0 {
+            self.stream.stats.dropped_lag.fetch_add(dropped, Relaxed);
+        }
+    }
+
+    /// The packager panicked: its subscribers end.
+    pub(crate) fn break_off(&self) {
+        self.broken.set(true);
+        let inner = self.inner.borrow();
+        for sub in &inner.subs {
+            sub.close(End::Broken);
+        }
     }
 
     pub(crate) fn unpublished(&self, seq: u64) {
         let mut inner = self.inner.borrow_mut();
-        inner.seq = inner.seq.max(seq);
+        if seq <= inner.seq {
+            return; // it was made after that
+        }
+        inner.seq = seq;
         inner.log.clear_join();
         let generation = inner.headers.generation.saturating_add(1);
         inner.headers = Headers { generation, ..Headers::default() };
@@ -166,6 +235,7 @@ impl Rendition {
         inner.last_video = None;
         // What is left of the last frames goes out now: no video frame will come to carry it.
         inner.owed = inner.subs.len();
+        inner.cover_all();
         inner.pending = false;
     }
 
@@ -173,27 +243,23 @@ impl Rendition {
     pub(crate) fn refresh(&self, delivery: Option<Delivery>) {
         let options = self.stream.options();
         let mut inner = self.inner.borrow_mut();
-        let now = (options.gop_cache, options.gop_cache_max_frames);
-        if now != inner.gop_max {
-            inner.gop_max = now;
-            inner.rule = GopRule::new(&options);
-            if !options.gop_cache {
-                inner.log.clear_join();
-            }
+        // Switched on again, the cache begins at the next key frame, as that of the stream does.
+        inner.rule.reconfigure(&options);
+        if !options.gop_cache {
+            inner.log.clear_join();
         }
         if let Some(delivery) = delivery {
             inner.delivery = delivery;
         }
     }
 
-    /// Decides what the frames since the last call mean for the subscribers. Returns whether the
-    /// pacer has to look at this rendition later (something waits, or a walk is owed).
-    pub(crate) fn flush(&self, shard_pace: Pace, now: Instant) -> bool {
+    /// Decides what the frames since the last call mean for the subscribers.
+    pub(crate) fn flush(&self, shard_pace: Pace, now: Instant) -> Todo {
         let mut inner = self.inner.borrow_mut();
         let fresh = std::mem::take(&mut inner.pending);
         let video = std::mem::take(&mut inner.pending_video);
         if inner.subs.is_empty() {
-            return false;
+            return Todo::default();
         }
         if fresh {
             inner.period.batches = inner.period.batches.saturating_add(1);
@@ -201,10 +267,13 @@ impl Rendition {
                 inner.period.video = inner.period.video.saturating_add(1);
             }
             if let Delivery::Drip(_) = inner.delivery {
-                return true;
+                return Todo { owed: inner.owed, waits: true };
             }
             match inner.pace(shard_pace) {
-                Pace::Message => inner.owed = inner.subs.len(),
+                Pace::Message => {
+                    inner.owed = inner.subs.len();
+                    inner.cover_all();
+                }
                 pace => {
                     if let Some(back) = inner.uncovered.back_mut() {
                         back.get_or_insert(now);
@@ -215,31 +284,24 @@ impl Rendition {
                 }
             }
         }
-        inner.owed > 0 || inner.uncovered.iter().any(Option::is_some)
-    }
-
-    /// Subscribers still owed their turn.
-    pub(crate) fn owed(&self) -> usize {
-        self.inner.borrow().owed
+        inner.todo()
     }
 
     /// The timer: a group whose oldest unsent frame has waited too long is served although no
-    /// video frame came. Returns whether something still waits.
-    pub(crate) fn on_timer(&self, shard_pace: Pace, now: Instant) -> bool {
+    /// video frame came.
+    pub(crate) fn on_timer(&self, shard_pace: Pace, now: Instant) -> Todo {
         let mut inner = self.inner.borrow_mut();
         if inner.subs.is_empty() {
-            inner.uncovered = VecDeque::from([None]);
-            return false;
+            inner.cover_all();
+            return Todo::default();
         }
         if let Delivery::Drip(every) = inner.delivery {
-            return inner.drip_due(every, now);
+            let waits = inner.drip_due(every, now);
+            return Todo { owed: inner.owed, waits };
         }
         let pace = inner.pace(shard_pace);
-        let hold = inner.hold(pace);
-        if inner.uncovered.front().copied().flatten().is_some_and(|t| now >= t + hold) {
-            inner.tick(pace);
-        }
-        inner.owed > 0 || inner.uncovered.iter().any(Option::is_some)
+        inner.tick_overdue(pace, now);
+        inner.todo()
     }
 
     /// Serves owed subscribers until `deadline`.
@@ -266,27 +328,15 @@ impl Rendition {
             let time = inner.log.dts_at(at).or_else(|| inner.log.newest_dts());
             inner.packager.prelude(&inner.headers, time, &mut rest);
         }
-        sub.slot.set(inner.subs.len());
         let sub = Rc::new(sub);
-        inner.subs.push(sub.clone());
+        inner.enter(sub.clone());
         sub
     }
 
     /// Removes a subscriber; `true` when it was the last.
     pub(crate) fn remove(&self, sub: &Sub) -> bool {
         let mut inner = self.inner.borrow_mut();
-        let slot = sub.slot.get();
-        if inner.subs.get(slot).is_some_and(|s| std::ptr::eq(&raw const **s, sub)) {
-            inner.subs.swap_remove(slot);
-            if let Some(moved) = inner.subs.get(slot) {
-                moved.slot.set(slot);
-            }
-            let n = inner.subs.len();
-            inner.owed = inner.owed.min(n);
-            if inner.subs.capacity() > 64 && inner.subs.capacity() > n.saturating_mul(4) {
-                inner.subs.shrink_to(n.saturating_mul(2));
-            }
-        }
+        inner.leave(sub);
         inner.subs.is_empty()
     }
 
@@ -300,17 +350,21 @@ impl Rendition {
         }
     }
 
+    pub(crate) fn is_unused(&self) -> bool {
+        self.inner.borrow().subs.is_empty()
+    }
+
     pub(crate) fn has_bytes(&self, sub: &Sub) -> bool {
         if !sub.rest.borrow().is_empty() {
             return true;
         }
-        !sub.paused.get() && self.inner.borrow().log.head() > sub.offset.get()
+        sub.takes_media() && !self.inner.borrow().log.read(sub.offset.get()).is_empty()
     }
 
     pub(crate) fn take(&self, sub: &Sub, max: usize, out: &mut Vec<u8>) -> usize {
         let before = out.len();
         out.append(&mut sub.rest.borrow_mut());
-        if !sub.paused.get() {
+        if sub.takes_media() {
             let inner = self.inner.borrow();
             let bytes = inner.log.read(sub.offset.get());
             let bytes = bytes.get(..max).unwrap_or(bytes);
@@ -332,15 +386,13 @@ impl Rendition {
     pub(crate) fn rejoin(&self, sub: &Sub) {
         let mut inner = self.inner.borrow_mut();
         let to = inner.log.join();
+        inner.end_wait(sub, to);
         inner.move_to(sub, to);
+        self.tell_dropped(&mut inner);
     }
 
     pub(crate) fn lag_ms(&self, sub: &Sub) -> i64 {
-        let inner = self.inner.borrow();
-        match (inner.log.newest_dts(), inner.log.dts_at(sub.offset.get())) {
-            (Some(newest), Some(at)) => newest.micros_since(at) / 1000,
-            _ => 0,
-        }
+        self.inner.borrow().log.behind(sub.offset.get()) / 1000
     }
 
     /// Takes the figures of the period that ends.
@@ -361,9 +413,17 @@ impl Rendition {
 impl Inner {
     fn append(&mut self, frame: &Frame) {
         let at = self.log.head();
-        let packager = &mut self.packager;
-        let grown = self.log.append(frame.dts, |out| packager.push(frame, out));
         let kind = frame.kind();
+        match kind {
+            Kind::Video => self.headers.has_video = true,
+            Kind::Audio => self.headers.has_audio = true,
+            Kind::Data => {}
+        }
+        // Metadata stands at time zero wherever it comes.
+        let metadata = kind == Kind::Data && frame.is_config();
+        let dts = self.log.newest_dts().filter(|_| metadata).unwrap_or(frame.dts);
+        let (packager, clock) = (&mut self.packager, self.log.clock());
+        let grown = self.log.append(dts, |out| packager.push(frame, out));
         let new_config = frame.is_config() && self.headers.book(frame);
         match self.rule.observe(frame, new_config) {
             GopAction::Restart => self.log.set_join(at),
@@ -373,7 +433,17 @@ impl Inner {
         if grown == 0 {
             return;
         }
+        let key = frame.is_key() && kind == Kind::Video && frame.track == 0;
+        if key {
+            self.log.set_key(at);
+            if self.awaiting {
+                self.land(at);
+            }
+        }
         self.pending = true;
+        let passed = self.log.clock().saturating_sub(clock);
+        let passed = Duration::from_micros(u64::try_from(passed).unwrap_or(0));
+        self.spacing = (self.spacing * 15 + passed) / 16;
         if kind == Kind::Video && frame.is_media() {
             self.pending_video = true;
             if let Some(last) = self.last_video.replace(frame.dts) {
@@ -383,7 +453,7 @@ impl Inner {
             }
         }
         self.since_trim = self.since_trim.saturating_add(1);
-        if frame.is_key() || self.since_trim >= TRIM_EVERY {
+        if key || self.since_trim >= TRIM_EVERY {
             self.since_trim = 0;
             self.trim();
         }

@@ -34,6 +34,9 @@ use pacer::GOVERN;
 /// Bytes of the buffer that all sessions of a shard read into.
 const SCRATCH: usize = 64 * 1024;
 
+/// Streams of one batch that are flushed together at its end; those beyond, frame by frame.
+const MAX_TOUCHED: usize = 64;
+
 /// Figures of one shard, for the API and for choosing the least loaded.
 #[derive(Debug, Default)]
 pub struct ShardStats {
@@ -133,8 +136,9 @@ impl Shard {
         govern.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut batch = Vec::new();
         loop {
+            // In no fixed order: neither may a flood of frames keep out those who join and the
+            // governor who could lower it, nor the other way round.
             tokio::select! {
-                biased;
                 n = frames.recv_many(&mut batch, 256) => {
                     depth.fetch_sub(n, Relaxed);
                     if n == 0 {
@@ -149,17 +153,25 @@ impl Shard {
                     }
                     None => return,
                 },
-                _ = govern.tick() => self.guard("governor", || self.govern()),
+                _ = govern.tick() => {
+                    self.guard("governor", || self.govern());
+                }
             }
         }
     }
 
-    /// A panic in what a shard does for one session must not end the others.
-    fn guard(&self, what: &'static str, f: impl FnOnce()) {
-        if std::panic::catch_unwind(AssertUnwindSafe(f)).is_err() {
+    /// A panic in what a shard does for one session must not end the others. `false`: there was one.
+    pub(crate) fn guard(&self, what: &'static str, f: impl FnOnce()) -> bool {
+        let done = std::panic::catch_unwind(AssertUnwindSafe(f)).is_ok();
+        if !done {
             self.handle.stats.panics.fetch_add(1, Relaxed);
             tracing::error!(shard = self.id(), what, "bug: a panic was caught, the server goes on");
         }
+        done
+    }
+
+    pub(crate) fn inbox_is_drained(&self) -> bool {
+        self.handle.frames.is_drained()
     }
 
     /// Number of the shard.
@@ -248,6 +260,8 @@ impl Shard {
         initial: &[u8],
     ) -> Subscriber {
         let local = self.local(stream);
+        // Should the packager panic, the session that joins ends, and nothing is left behind.
+        let joining = Joining { shard: self, stream };
         let same = |r: &&Rc<Rendition>| r.name == form.name && r.variant == form.variant;
         let found = local.renditions.borrow().iter().find(same).cloned();
         let rendition = found.unwrap_or_else(|| {
@@ -267,10 +281,12 @@ impl Shard {
             rest: RefCell::default(),
             wake: Notify::new(),
             progress: Cell::new(Instant::now()),
+            awaits: Cell::new(None),
             told_lag: Cell::new(None),
             options,
         };
         let sub = rendition.add(sub, initial);
+        drop(joining);
         self.handle.stats.subscribers.fetch_add(1, Relaxed);
         Subscriber { sub, rendition, shard: self.clone() }
     }
@@ -281,8 +297,8 @@ impl Shard {
         let local = self.local(stream);
         let snapshot = stream.attach(self.id(), &self.handle.frames);
         let queue = Rc::new(FrameQueue::default());
-        queue.seq.set(snapshot.seq);
-        if stream.is_active() {
+        queue.is_new(snapshot.seq);
+        if snapshot.active {
             queue.push_event(Received::Published);
             for frame in snapshot.headers.in_order() {
                 queue.push(frame);
@@ -296,15 +312,18 @@ impl Shard {
     }
 
     pub(crate) fn drop_rendition(&self, rendition: &Rc<Rendition>) {
-        let stream = rendition.stream.clone();
+        self.drop_renditions(&rendition.stream, |r| Rc::ptr_eq(r, rendition));
+    }
+
+    fn drop_renditions(&self, stream: &Arc<Stream>, which: impl Fn(&Rc<Rendition>) -> bool) {
         if let Some(local) = self.streams.borrow().get(&stream.id) {
             let mut renditions = local.renditions.borrow_mut();
             let before = renditions.len();
-            renditions.retain(|r| !Rc::ptr_eq(r, rendition));
+            renditions.retain(|r| !which(r));
             let gone = before.saturating_sub(renditions.len());
             self.handle.stats.renditions.fetch_sub(gone, Relaxed);
         }
-        self.forget_if_unused(&stream);
+        self.forget_if_unused(stream);
     }
 
     pub(crate) fn left(&self) {
@@ -334,33 +353,46 @@ impl Shard {
     }
 
     pub(crate) fn deliver(&self, stream: u64, seq: u64, frame: &Arc<Frame>) {
-        let Some(local) = self.find(stream) else { return };
-        for rendition in local.renditions.borrow().iter() {
-            rendition.push(seq, frame);
-        }
-        for queue in local.receivers.borrow().iter() {
-            if seq > queue.seq.get() {
-                queue.push(frame);
-            }
-        }
+        self.each(stream, seq, |r| r.push(seq, frame), |q| q.push(frame));
     }
 
     fn receive(self: &Rc<Self>, batch: &mut Vec<ShardMsg>) {
         let mut touched: SmallVec<[u64; 16]> = SmallVec::new();
-        for msg in batch.drain(..) {
-            if !touched.contains(&msg.stream) && touched.len() < 64 {
-                touched.push(msg.stream);
-            }
-            match msg.what {
-                What::Frame(frame) => {
-                    self.deliver(msg.stream, msg.seq, &frame);
-                    if touched.len() >= 64 && !touched.contains(&msg.stream) {
-                        self.flush(msg.stream);
-                    }
+        for ShardMsg { stream, seq, what } in batch.drain(..) {
+            match what {
+                What::Frame(frame) => self.deliver(stream, seq, &frame),
+                What::Resume { headers, frame, lost } => self.each(
+                    stream,
+                    seq,
+                    |r| r.resume_stream(seq, &headers, &frame),
+                    |q| {
+                        q.lose(lost);
+                        headers.in_order().for_each(|config| q.push(config));
+                        q.push(&frame);
+                    },
+                ),
+                What::Published => {
+                    self.each(
+                        stream,
+                        seq,
+                        |r| r.refresh(None),
+                        |q| q.push_event(Received::Published),
+                    );
                 }
-                What::Published => self.event(msg.stream, |r| r.refresh(None), Received::Published),
                 What::Unpublished => {
-                    self.event(msg.stream, |r| r.unpublished(msg.seq), Received::Unpublished);
+                    self.each(
+                        stream,
+                        seq,
+                        |r| r.unpublished(seq),
+                        |q| q.push_event(Received::Unpublished),
+                    );
+                }
+            }
+            if !touched.contains(&stream) {
+                if touched.len() < MAX_TOUCHED {
+                    touched.push(stream);
+                } else {
+                    self.flush(stream);
                 }
             }
         }
@@ -369,16 +401,30 @@ impl Shard {
         }
     }
 
-    fn event(&self, stream: u64, each: impl Fn(&Rendition), told: Received) {
+    /// Hands something to all takers of a stream. A rendition that panics is taken out, and the
+    /// others do not notice.
+    fn each(
+        &self,
+        stream: u64,
+        seq: u64,
+        to_rendition: impl Fn(&Rendition),
+        to_queue: impl Fn(&FrameQueue),
+    ) {
         let Some(local) = self.find(stream) else { return };
+        let mut broken = None;
         for rendition in local.renditions.borrow().iter() {
-            each(rendition);
-            if rendition.owed() > 0 {
-                self.enqueue_walk(rendition);
+            if !self.guard("rendition", || to_rendition(rendition)) {
+                rendition.break_off();
+                broken = Some(rendition.stream.clone());
             }
         }
         for queue in local.receivers.borrow().iter() {
-            queue.push_event(told.clone());
+            if queue.is_new(seq) {
+                to_queue(queue);
+            }
+        }
+        if let Some(stream) = broken {
+            self.drop_renditions(&stream, |r| r.broken.get());
         }
     }
 
@@ -389,5 +435,17 @@ impl Shard {
                 rendition.refresh(Some(delivery));
             }
         }
+    }
+}
+
+/// Takes away what was made for a subscriber that did not come to be.
+struct Joining<'a> {
+    shard: &'a Shard,
+    stream: &'a Arc<Stream>,
+}
+
+impl Drop for Joining<'_> {
+    fn drop(&mut self) {
+        self.shard.drop_renditions(self.stream, |r| r.is_unused());
     }
 }

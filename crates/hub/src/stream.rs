@@ -19,7 +19,7 @@ use crate::door::{Door, DoorOptions};
 use crate::registry::{Hub, StreamEvent};
 use crate::shard::{FrameTx, Shard, ShardMsg, What};
 
-pub(crate) use gop::{GopAction, GopRule};
+pub(crate) use gop::{GopAction, GopRule, MAX_GOP_BYTES, PURE_AUDIO_FRAMES};
 pub use headers::{Headers, TrackState};
 use publisher::STALE_AFTER;
 pub use publisher::{Busy, EndPublish, Publisher, PublisherOwner, Superseded, Takeover};
@@ -114,8 +114,8 @@ struct Slot {
 struct Taker {
     shard: usize,
     tx: FrameTx,
-    /// The inbox was full: wait for a key frame before sending again.
-    lost: bool,
+    /// Frames that did not fit into the inbox; none follows before a key frame does.
+    lost: u64,
 }
 
 pub(crate) struct Inner {
@@ -138,6 +138,7 @@ pub(crate) struct Snapshot {
     pub(crate) headers: Arc<Headers>,
     pub(crate) gop: Vec<Arc<Frame>>,
     pub(crate) seq: u64,
+    pub(crate) active: bool,
 }
 
 /// One live stream. Shared between threads; lives as long as somebody holds it or a client uses it.
@@ -179,7 +180,7 @@ impl Stream {
                 gop: Vec::new(),
                 seq: 0,
                 takers: Vec::new(),
-                idle_since: Some(started),
+                idle_since: Some(Instant::now()),
             }),
         }
     }
@@ -242,10 +243,15 @@ impl Stream {
     pub(crate) fn attach(&self, shard: usize, tx: &FrameTx) -> Snapshot {
         let mut inner = self.lock();
         if !inner.takers.iter().any(|t| t.shard == shard) {
-            inner.takers.push(Taker { shard, tx: tx.clone(), lost: false });
+            inner.takers.push(Taker { shard, tx: tx.clone(), lost: 0 });
         }
         inner.idle_since = None;
-        Snapshot { headers: inner.headers.clone(), gop: inner.gop.clone(), seq: inner.seq }
+        Snapshot {
+            headers: inner.headers.clone(),
+            gop: inner.gop.clone(),
+            seq: inner.seq,
+            active: inner.publisher.is_some(),
+        }
     }
 
     pub(crate) fn detach(&self, shard: usize) {
@@ -256,8 +262,9 @@ impl Stream {
         }
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn ms_at(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.started);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Makes the calling session the stream's publisher.
@@ -271,7 +278,7 @@ impl Stream {
         owner: Arc<dyn PublisherOwner>,
         options: PublishOptions,
     ) -> Result<Publisher, Busy> {
-        let now = self.now_ms();
+        let now = self.ms_at(Instant::now());
         let seen_ms = Arc::new(AtomicU64::new(now));
         let mut inner = self.lock();
         if let Some(old) = &inner.publisher {
@@ -299,9 +306,11 @@ impl Stream {
         inner.options = options;
         inner.idle_since = None;
         self.active.store(true, Relaxed);
+        inner.seq = inner.seq.saturating_add(1);
+        let seq = inner.seq;
         for taker in &mut inner.takers {
-            taker.lost = false;
-            taker.tx.send_event(ShardMsg { stream: self.id, seq: 0, what: What::Published });
+            taker.lost = 0;
+            taker.tx.send_event(ShardMsg { stream: self.id, seq, what: What::Published });
         }
         drop(inner);
         if let Some(old) = old {
@@ -315,6 +324,7 @@ impl Stream {
             epoch,
             seen_ms,
             ready: SmallVec::new(),
+            detour: true,
         };
         hub.emit(shard, &StreamEvent::Published(self.clone()));
         Ok(publisher)

@@ -1,56 +1,149 @@
 //! Whose turn it is, and the sends themselves.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::{CLOCK_EVERY, HOLD, Inner, Walked};
+use super::{CLOCK_EVERY, HOLD, Inner, Todo, Walked};
 use crate::pace::{Delivery, Pace, groups_for};
 use crate::subscriber::{CATCH_UP, End, Sink, State, Sub};
+
+/// Longest time for which messages are gathered because of their number: 128 messages, the most
+/// that can be asked for, are 1.9 s of a common stream; slower streams must not wait for minutes.
+const MAX_GATHER: Duration = Duration::from_secs(2);
+/// How late the timer may be for drips to be made up for: two of its ticks.
+const MOST_DRIP_LATE: Duration = Duration::from_millis(20);
 
 impl Inner {
     pub(super) fn pace(&self, shard_pace: Pace) -> Pace {
         match self.delivery {
             Delivery::Adaptive => shard_pace,
             Delivery::MinLatency => Pace::Frame,
-            Delivery::Merge { latency, .. } => match groups_for(latency, self.interval) {
-                0 | 1 => Pace::Frame,
-                k => Pace::Groups(k),
-            },
+            Delivery::Merge { latency, msgs } => {
+                match groups_for(self.merge_time(latency, msgs), self.interval) {
+                    0 | 1 => Pace::Frame,
+                    k => Pace::Groups(k),
+                }
+            }
             Delivery::Drip(_) => Pace::Message,
         }
     }
 
-    pub(super) fn hold(&self, pace: Pace) -> Duration {
+    /// How long messages may be gathered: for the time that was asked for, or until the number of
+    /// them that was asked for has come, whichever is longer.
+    fn merge_time(&self, latency: Duration, msgs: u32) -> Duration {
+        latency.max(self.spacing.saturating_mul(msgs).min(MAX_GATHER))
+    }
+
+    fn hold(&self, pace: Pace) -> Duration {
         match (self.delivery, pace) {
-            (Delivery::Merge { latency, .. }, _) => latency.max(HOLD),
+            (Delivery::Merge { latency, msgs }, _) => self.merge_time(latency, msgs).max(HOLD),
             (_, Pace::Groups(k)) => HOLD * k + HOLD * k / 4,
             _ => HOLD,
         }
     }
 
-    /// One group's turn.
+    /// One group's turn. Groups of a size that is no whole number share what is left over, so that
+    /// everybody gets a turn in `k` ticks and nobody gets two.
     pub(super) fn tick(&mut self, pace: Pace) {
         let n = self.subs.len();
         let k = usize::try_from(pace.k()).unwrap_or(1).max(1);
-        self.owed = self.owed.saturating_add(n.div_ceil(k)).min(n);
+        let due = self.credit.saturating_add(n);
+        self.credit = due.checked_rem(k).unwrap_or(0);
+        let turns = due.checked_div(k).unwrap_or(n);
+        self.owed = self.owed.saturating_add(turns).min(n);
         self.uncovered.push_back(None);
         while self.uncovered.len() > k {
             self.uncovered.pop_front();
         }
     }
 
+    /// Gives their turn to the groups whose oldest unsent frame has waited too long.
+    pub(super) fn tick_overdue(&mut self, pace: Pace, now: Instant) {
+        let hold = self.hold(pace);
+        // The first entry belongs to the group that is next; where it is empty, the oldest frame
+        // that this group lacks came in a later one.
+        while self.uncovered.iter().flatten().next().is_some_and(|t| now >= *t + hold) {
+            self.tick(pace);
+        }
+    }
+
+    /// Everybody has their turn now: no frame waits.
+    pub(super) fn cover_all(&mut self) {
+        self.uncovered.clear();
+        self.uncovered.push_back(None);
+        self.credit = 0;
+    }
+
+    pub(super) fn todo(&self) -> Todo {
+        Todo { owed: self.owed, waits: self.uncovered.iter().any(Option::is_some) }
+    }
+
+    /// Lets go what is due in drip mode. Returns whether somebody still lacks something.
     pub(super) fn drip_due(&mut self, every: Duration, now: Instant) -> bool {
         let next = *self.next_drip.get_or_insert(now);
         if now >= next {
-            let late = now.duration_since(next).as_micros();
-            let step = every.as_micros().max(1);
-            self.drip = usize::try_from(late / step).unwrap_or(1).saturating_add(1).min(64);
-            self.next_drip = Some(now + every);
+            // After a pause the first message goes at once, and no burst behind it.
+            let late = now.duration_since(next).min(MOST_DRIP_LATE);
+            let step = every.max(Duration::from_micros(1));
+            let more = late.as_micros().checked_div(step.as_micros()).unwrap_or(0);
+            let more = u32::try_from(more).unwrap_or(u32::MAX);
+            self.drip = usize::try_from(more).unwrap_or(usize::MAX).saturating_add(1);
+            let spent = step.saturating_mul(more.saturating_add(1));
+            self.next_drip = Some(now + spent.saturating_sub(late));
             self.owed = self.subs.len();
         }
         let head = self.log.head();
-        self.subs.iter().any(|s| s.offset.get() < head)
+        self.subs.iter().any(|s| s.takes_media() && s.offset.get() < head)
     }
 
+    /// A newcomer lacks nothing: its place is behind those who have had their turn.
+    pub(super) fn enter(&mut self, sub: Rc<Sub>) {
+        let n = self.subs.len();
+        if self.pos >= n {
+            self.pos = 0;
+        }
+        // The turns that are owed go round the end of the list: the newcomer stands in the way.
+        if self.owed > n.saturating_sub(self.pos) {
+            self.owed = self.owed.saturating_add(1);
+        }
+        sub.slot.set(n);
+        self.subs.push(sub);
+    }
+
+    /// Takes one out such that nobody else loses a turn.
+    pub(super) fn leave(&mut self, sub: &Sub) {
+        let slot = sub.slot.get();
+        if !self.subs.get(slot).is_some_and(|s| std::ptr::eq(&raw const **s, sub)) {
+            return;
+        }
+        let n = self.subs.len();
+        let ahead = if slot >= self.pos { slot } else { slot.saturating_add(n) };
+        if ahead < self.pos.saturating_add(self.owed) {
+            self.owed = self.owed.saturating_sub(1);
+        }
+        let mut hole = slot;
+        if slot < self.pos {
+            // The last in the list waits for its turn and must not come among those who had it.
+            self.pos = self.pos.saturating_sub(1);
+            self.subs.swap(slot, self.pos);
+            if let Some(moved) = self.subs.get(slot) {
+                moved.slot.set(slot);
+            }
+            hole = self.pos;
+        }
+        self.subs.swap_remove(hole);
+        if let Some(moved) = self.subs.get(hole) {
+            moved.slot.set(hole);
+        }
+        let n = self.subs.len();
+        self.owed = self.owed.min(n);
+        if self.subs.capacity() > 64 && self.subs.capacity() > n.saturating_mul(4) {
+            self.subs.shrink_to(n.saturating_mul(2));
+        }
+    }
+
+    /// Sends what a direct subscriber lacks, until it has caught up or its socket is full. In drip
+    /// mode only what must not wait: what stands in front of the log, and the rest of a message.
     pub(super) fn catch_up(&self, sub: &Sub) -> u64 {
         let Sink::Direct(tcp) = &sub.sink else { return 0 };
         if matches!(sub.state.get(), State::Closed(_)) {
@@ -62,11 +155,17 @@ impl Inner {
             let from_rest = !rest.is_empty();
             let bytes: &[u8] = if from_rest {
                 &rest
-            } else if sub.paused.get() {
+            } else if !sub.takes_media() {
                 &[]
             } else {
-                let bytes = self.log.read(sub.offset.get());
-                bytes.get(..CATCH_UP).unwrap_or(bytes)
+                let at = sub.offset.get();
+                let most = if matches!(self.delivery, Delivery::Drip(_)) {
+                    usize::try_from(self.log.border(at).saturating_sub(at)).unwrap_or(0)
+                } else {
+                    CATCH_UP
+                };
+                let bytes = self.log.read(at);
+                bytes.get(..most).unwrap_or(bytes)
             };
             if bytes.is_empty() {
                 if rest.capacity() > 0 {
@@ -120,7 +219,7 @@ impl Inner {
             let Some(sub) = self.subs.get(self.pos) else { break };
             self.pos = self.pos.saturating_add(1);
             self.owed = self.owed.saturating_sub(1);
-            if sub.state.get() != State::Walking || sub.paused.get() {
+            if sub.state.get() != State::Walking || !sub.takes_media() {
                 continue;
             }
             let offset = sub.offset.get();

@@ -8,6 +8,7 @@ use media::Frame;
 use tokio::sync::mpsc;
 
 use super::{Shard, ShardStats};
+use crate::stream::Headers;
 
 /// Work handed to a shard from another thread.
 pub type Job = Box<dyn FnOnce(Rc<Shard>) + Send>;
@@ -22,6 +23,12 @@ const INBOX: usize = 8192;
 pub(crate) enum What {
     Published,
     Frame(Arc<Frame>),
+    /// The first frame after `lost` others did not fit, with the headers that may be among them.
+    Resume {
+        headers: Arc<Headers>,
+        frame: Arc<Frame>,
+        lost: u64,
+    },
     Unpublished,
 }
 
@@ -46,6 +53,11 @@ impl FrameTx {
         }
         self.send_event(msg);
         true
+    }
+
+    /// Whether everything that was sent has been taken out.
+    pub(super) fn is_drained(&self) -> bool {
+        self.depth.load(Relaxed) == 0
     }
 
     pub(crate) fn send_event(&self, msg: ShardMsg) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Shard;
 use crate::pace::{Demand, Pace};
-use crate::rendition::{Rendition, Walked};
+use crate::rendition::{Rendition, Todo, Walked};
 
 /// Subscribers that are served at once instead of by the pacer task.
 const INLINE_WALK: usize = 32;
@@ -23,35 +23,33 @@ impl Shard {
         let Some(local) = self.find(stream) else { return };
         let now = Instant::now();
         for rendition in local.renditions.borrow().iter() {
-            if rendition.flush(self.pace.get(), now) {
-                self.look_after(rendition);
-            }
+            let todo = rendition.flush(self.pace.get(), now);
+            self.look_after(rendition, todo);
         }
     }
 
     /// Serves a small walk at once; leaves a large one, or a wait, to the pacer task.
-    pub(super) fn look_after(&self, rendition: &Rc<Rendition>) {
-        let owed = rendition.owed();
-        if owed > 0 && owed <= INLINE_WALK {
-            self.walk(rendition);
-        }
-        if rendition.owed() > 0 {
+    pub(super) fn look_after(&self, rendition: &Rc<Rendition>, todo: Todo) {
+        let more = match todo.owed {
+            0 => false,
+            1..=INLINE_WALK => self.walk(rendition).more,
+            _ => true,
+        };
+        if more {
             self.enqueue_walk(rendition);
-        } else {
+        }
+        if todo.waits && !rendition.waiting.replace(true) {
             let mut waiting = self.waiting.borrow_mut();
-            if !waiting.iter().any(|r| Rc::ptr_eq(r, rendition)) {
-                waiting.push(rendition.clone());
-                if waiting.len() == 1 {
-                    self.pacer.notify_one();
-                }
+            waiting.push(rendition.clone());
+            if waiting.len() == 1 {
+                self.pacer.notify_one();
             }
         }
     }
 
     pub(super) fn enqueue_walk(&self, rendition: &Rc<Rendition>) {
-        let mut walks = self.walks.borrow_mut();
-        if !walks.iter().any(|r| Rc::ptr_eq(r, rendition)) {
-            walks.push_back(rendition.clone());
+        if !rendition.queued.replace(true) {
+            self.walks.borrow_mut().push_back(rendition.clone());
             self.pacer.notify_one();
         }
     }
@@ -73,41 +71,46 @@ impl Shard {
     pub(super) async fn pace_loop(self: Rc<Self>) {
         let mut timer = tokio::time::interval(TICK);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticked = Instant::now();
         loop {
             let idle = self.waiting.borrow().is_empty();
             if self.walks.borrow().is_empty() {
                 tokio::select! {
                     () = self.pacer.notified() => {}
-                    _ = timer.tick(), if !idle => self.guard("pacer timer", || self.on_timer()),
+                    _ = timer.tick(), if !idle => {
+                        ticked = Instant::now();
+                        self.on_timer(ticked);
+                    }
                 }
             }
             loop {
                 let next = self.walks.borrow_mut().pop_front();
                 let Some(rendition) = next else { break };
+                rendition.queued.set(false);
                 self.guard("walk", || {
                     if self.walk(&rendition).more {
-                        self.walks.borrow_mut().push_back(rendition.clone());
+                        self.enqueue_walk(&rendition);
                     }
                 });
                 tokio::task::yield_now().await;
+                // Walks without end must not keep what waits from its turn.
+                let now = Instant::now();
+                if now.saturating_duration_since(ticked) >= TICK {
+                    ticked = now;
+                    self.on_timer(now);
+                }
             }
         }
     }
 
-    pub(super) fn on_timer(&self) {
-        let now = Instant::now();
+    fn on_timer(&self, now: Instant) {
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         for rendition in waiting {
-            let still = rendition.on_timer(self.pace.get(), now);
-            let owed = rendition.owed();
-            if owed > 0 && owed <= INLINE_WALK {
-                self.walk(&rendition);
-            } else if owed > 0 {
-                self.enqueue_walk(&rendition);
-            }
-            if still {
-                self.waiting.borrow_mut().push(rendition);
-            }
+            rendition.waiting.set(false);
+            self.guard("pacer timer", || {
+                let todo = rendition.on_timer(self.pace.get(), now);
+                self.look_after(&rendition, todo);
+            });
         }
     }
 

@@ -6,7 +6,12 @@ use super::PublishOptions;
 
 /// Audio frames after which a stream without video counts as pure audio, which is not cached.
 /// About 2.5 s of AAC: SRS uses the same number.
-pub(super) const PURE_AUDIO_FRAMES: usize = 115;
+pub(crate) const PURE_AUDIO_FRAMES: usize = 115;
+
+/// Bytes of one GOP that are kept for joiners, whatever its number of frames: half a minute of
+/// 8 Mbit/s. At half, long GOPs of 4K streams are not cached; at double, so is more of what a
+/// publisher without key frames sends.
+pub(crate) const MAX_GOP_BYTES: usize = 32 << 20;
 
 /// What a frame means for the cache of joiners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +33,7 @@ pub(crate) struct GopRule {
     max_frames: usize,
     open: bool,
     frames: usize,
+    bytes: usize,
     audio_run: usize,
 }
 
@@ -38,11 +44,12 @@ impl GopRule {
             max_frames: options.gop_cache_max_frames,
             open: false,
             frames: 0,
+            bytes: 0,
             audio_run: 0,
         }
     }
 
-    pub(super) fn reconfigure(&mut self, options: &PublishOptions) {
+    pub(crate) fn reconfigure(&mut self, options: &PublishOptions) {
         self.enabled = options.gop_cache;
         self.max_frames = options.gop_cache_max_frames;
         if !self.enabled {
@@ -50,12 +57,25 @@ impl GopRule {
         }
     }
 
+    /// No picture has come for so long that nobody should wait for one.
+    pub(crate) fn is_sound_alone(&self) -> bool {
+        self.audio_run > PURE_AUDIO_FRAMES
+    }
+
     /// `new_config`: the frame is a configuration that differs from the one before.
     pub(crate) fn observe(&mut self, frame: &Frame, new_config: bool) -> GopAction {
+        let kind = frame.kind();
+        if frame.is_media() {
+            match kind {
+                Kind::Video => self.audio_run = 0,
+                Kind::Audio => self.audio_run = self.audio_run.saturating_add(1),
+                Kind::Data => {}
+            }
+        }
         if !self.enabled {
             return GopAction::Pass;
         }
-        let kind = frame.kind();
+        self.bytes = self.bytes.saturating_add(frame.payload.len());
         if frame.is_config() {
             // What was cached was coded with the old configuration: a joiner gets the new one
             // first and could not decode it.
@@ -63,27 +83,21 @@ impl GopRule {
                 self.open = false;
                 return GopAction::Clear;
             }
-            return if self.open && kind != Kind::Data { GopAction::Keep } else { GopAction::Pass };
-        }
-        if kind == Kind::Video {
-            self.audio_run = 0;
-            if frame.is_key() && frame.track == 0 {
-                self.open = true;
-                self.frames = 1;
-                return GopAction::Restart;
+            if !self.open || kind == Kind::Data {
+                return GopAction::Pass;
             }
-        } else if kind == Kind::Audio {
-            self.audio_run = self.audio_run.saturating_add(1);
-            if self.open && self.audio_run > PURE_AUDIO_FRAMES {
-                self.open = false;
-                return GopAction::Clear;
-            }
+        } else if kind == Kind::Video && frame.is_key() && frame.track == 0 {
+            self.open = true;
+            self.frames = 1;
+            self.bytes = frame.payload.len();
+            return GopAction::Restart;
         }
         if !self.open {
             return GopAction::Pass;
         }
         self.frames = self.frames.saturating_add(1);
-        if self.max_frames > 0 && self.frames > self.max_frames {
+        let many = self.max_frames > 0 && self.frames > self.max_frames;
+        if many || self.bytes > MAX_GOP_BYTES || self.is_sound_alone() {
             self.open = false;
             return GopAction::Clear;
         }

@@ -55,7 +55,7 @@ impl Headers {
     }
 
     /// Whether this very configuration is known already.
-    pub(super) fn holds(&self, frame: &Frame) -> bool {
+    pub(crate) fn holds(&self, frame: &Frame) -> bool {
         let same = |f: &&Arc<Frame>| f.codec == frame.codec && f.payload == frame.payload;
         if frame.kind() == Kind::Data && frame.track == 0 {
             return self.metadata.as_ref().is_some_and(|f| same(&f));

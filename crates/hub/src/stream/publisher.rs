@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use media::{Flags, Frame};
 use smallvec::SmallVec;
 
-use super::{Stream, StreamStats, Taker};
+use super::{Headers, Stream, StreamStats, Taker};
+use crate::door::Door;
 use crate::registry::{Hub, StreamEvent};
 use crate::shard::{Shard, ShardMsg, What};
 
@@ -65,6 +66,9 @@ pub struct Publisher {
     pub(super) epoch: u64,
     pub(super) seen_ms: Arc<AtomicU64>,
     pub(super) ready: SmallVec<[(u64, Arc<Frame>); 4]>,
+    /// Frames for this shard go through its inbox as well, so that they do not overtake the
+    /// events of the publish that are in there.
+    pub(super) detour: bool,
 }
 
 impl Publisher {
@@ -75,7 +79,7 @@ impl Publisher {
 
     /// Says that the publisher's connection is alive though it may have sent no frame.
     pub fn touch(&self) {
-        self.seen_ms.store(self.stream.now_ms(), Relaxed);
+        self.seen_ms.store(self.stream.ms_at(Instant::now()), Relaxed);
     }
 
     /// Switches absolute time on (`atc_auto`: the encoder's metadata asked for it).
@@ -91,9 +95,18 @@ impl Publisher {
     /// [`Superseded`] when another publisher has taken the stream over.
     pub fn push(&mut self, frame: Frame) -> Result<(), Superseded> {
         let now = Instant::now();
-        self.touch();
+        self.seen_ms.store(self.stream.ms_at(now), Relaxed);
+        let bytes = frame.payload.len() as u64;
+        self.stream.stats.recv_bytes.fetch_add(bytes, Relaxed);
+        self.forward(|door, out| door.push(frame, now, out))
+    }
+
+    /// Forwards what the door gives out.
+    fn forward(
+        &mut self,
+        give: impl FnOnce(&mut Door, &mut SmallVec<[Frame; 4]>),
+    ) -> Result<(), Superseded> {
         let stats = &self.stream.stats;
-        stats.recv_bytes.fetch_add(frame.payload.len() as u64, Relaxed);
         let mut changed = false;
         {
             let mut guard = self.stream.lock();
@@ -101,8 +114,10 @@ impl Publisher {
             if inner.publisher.as_ref().is_none_or(|p| p.epoch != self.epoch) {
                 return Err(Superseded);
             }
+            // Events of this stream are sent under its lock: none can be on its way now.
+            self.detour = self.detour && !self.shard.inbox_is_drained();
             let mut out: SmallVec<[Frame; 4]> = SmallVec::new();
-            inner.door.push(frame, now, &mut out);
+            give(&mut inner.door, &mut out);
             for frame in out {
                 if frame.flags.contains(Flags::DISCONTINUITY) {
                     stats.discontinuities.fetch_add(1, Relaxed);
@@ -110,12 +125,21 @@ impl Publisher {
                 let Some((frame, notable)) = inner.admit(frame, stats) else { continue };
                 changed |= notable;
                 inner.seq = inner.seq.saturating_add(1);
-                let seq = inner.seq;
+                let offer = Offer {
+                    stream: self.stream.id,
+                    seq: inner.seq,
+                    headers: &inner.headers,
+                    pictures: inner.headers.has_video && !inner.rule.is_sound_alone(),
+                    frame: &frame,
+                };
                 for taker in &mut inner.takers {
-                    if taker.shard == self.shard.id() {
-                        self.ready.push((seq, frame.clone()));
+                    if taker.shard != self.shard.id() {
+                        taker.offer(&offer, stats);
+                    } else if self.detour || taker.lost > 0 {
+                        self.detour = true;
+                        taker.offer(&offer, stats);
                     } else {
-                        taker.offer(self.stream.id, seq, &frame, stats);
+                        self.ready.push((offer.seq, frame.clone()));
                     }
                 }
             }
@@ -136,15 +160,36 @@ impl Publisher {
     }
 }
 
+/// A frame on its way to the shards.
+struct Offer<'a> {
+    stream: u64,
+    seq: u64,
+    headers: &'a Arc<Headers>,
+    /// Pictures are coming: a taker that lost frames waits for a key frame.
+    pictures: bool,
+    frame: &'a Arc<Frame>,
+}
+
 impl Taker {
-    fn offer(&mut self, stream: u64, seq: u64, frame: &Arc<Frame>, stats: &StreamStats) {
-        if self.lost && !frame.is_key() && !frame.is_config() {
-            stats.dropped_inbox.fetch_add(1, Relaxed);
-            return;
-        }
-        let what = What::Frame(frame.clone());
-        self.lost = !self.tx.try_send_frame(ShardMsg { stream, seq, what });
-        if self.lost {
+    fn offer(&mut self, offer: &Offer<'_>, stats: &StreamStats) {
+        let Offer { stream, seq, headers, pictures, frame } = *offer;
+        let restarts = frame.is_media() && (!pictures || frame.is_key() && frame.track == 0);
+        let sent = match self.lost {
+            0 => {
+                let what = What::Frame(frame.clone());
+                self.tx.try_send_frame(ShardMsg { stream, seq, what })
+            }
+            lost if restarts => {
+                let (headers, frame) = (headers.clone(), frame.clone());
+                let what = What::Resume { headers, frame, lost };
+                self.tx.try_send_frame(ShardMsg { stream, seq, what })
+            }
+            _ => false,
+        };
+        if sent {
+            self.lost = 0;
+        } else {
+            self.lost = self.lost.saturating_add(1);
             stats.dropped_inbox.fetch_add(1, Relaxed);
         }
     }
@@ -152,6 +197,10 @@ impl Taker {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
+        // What was held back for interleaving goes out before the end does.
+        self.shard.clone().guard("the last frames", || {
+            let _ = self.forward(|door, out| door.drain(out));
+        });
         if self.stream.unpublish(self.epoch) {
             self.hub.emit(&self.shard, &StreamEvent::Unpublished(self.stream.clone()));
         }
