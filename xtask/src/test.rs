@@ -69,7 +69,8 @@ fn run_all(options: &Options) -> Result<Vec<Part>> {
     }
     if units {
         parts.tests("unit and integration tests", || {
-            let mut tests = test_command(&["--workspace", "--exclude", "e2e"], options);
+            let mut tests =
+                test_command(&["--workspace", "--exclude", "e2e", "--exclude", "abuse"], options);
             if options.slow {
                 tests.env("PROPTEST_CASES", "4096").env("MILLRACE_SLOW", "1");
             }
@@ -99,7 +100,7 @@ fn run_all(options: &Options) -> Result<Vec<Part>> {
         })?;
         let binary = target.join(profile).join("millrace");
         parts.tests("end-to-end tests", || {
-            let mut tests = test_command(&["-p", "e2e"], options);
+            let mut tests = test_command(&["-p", "e2e", "-p", "abuse"], options);
             tests.env("MILLRACE_BIN", &binary).envs(env.iter().cloned());
             tests.env("MILLRACE_E2E_DIR", target.join("e2e"));
             // A failed test tells its reason in words; where anyhow stood then helps nobody.

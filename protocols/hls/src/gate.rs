@@ -130,6 +130,11 @@ impl Shared {
         }
     }
 
+    /// Whether the mark is that of a player's session.
+    fn knows(&self, mark: &str) -> bool {
+        self.contexts.lock().unwrap_or_else(PoisonError::into_inner).contains_key(mark)
+    }
+
     /// Notes a request of the player `mark`; `None`: the mark is not known.
     fn touch(&self, mark: &str, bytes: usize) -> Option<bool> {
         let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -310,7 +315,11 @@ impl HlsGate {
     }
 
     async fn playlist(&self, cx: &Context, asked: Asked) -> Response {
-        let mark = context::find(&asked.query).map(str::to_owned);
+        // A mark that is the id of another session would take its place in the API: such a player
+        // gets a mark of ours instead.
+        let foreign =
+            |mark: &&str| !self.shared.knows(mark) && cx.host.sessions.get(mark).is_some();
+        let mark = context::find(&asked.query).filter(|m| !foreign(m)).map(str::to_owned);
         if let Some(mark) = &mark
             && self.shared.touch(mark, 0) == Some(false)
         {

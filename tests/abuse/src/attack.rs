@@ -43,6 +43,7 @@ pub const ALL: &[Attack] = &[
     attack("rtmp-noise", "random bytes before, in and after the handshake", rtmp::noise),
     attack("rtmp-mutants", "damaged recordings of real clients", rtmp::mutants),
     attack("rtmp-bombs", "giant lengths, deep AMF, many chunk streams, odd sizes", rtmp::bombs),
+    attack("rtmp-restless", "sessions that change their mind with every call", rtmp::restless),
     attack(
         "http-garbage",
         "broken heads, smuggling, escapes, bad HTTP/2, on both ports",
@@ -102,8 +103,11 @@ impl Tally {
         self.bytes.fetch_add(bytes as u64, Relaxed);
     }
 
-    pub(crate) fn result<T, E>(&self, result: &Result<T, E>) {
+    pub(crate) fn tried(&self) {
         self.tried.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn result<T, E>(&self, result: &Result<T, E>) {
         if result.is_err() {
             self.refused.fetch_add(1, Relaxed);
         }
@@ -180,11 +184,10 @@ pub(crate) async fn pour<F, T>(
         let done = one(cx.clone(), StdRng::seed_from_u64(rng.random()), number);
         number += 1;
         let (until, tally) = (cx.until, cx.tally.clone());
+        tally.tried();
         running.spawn(async move {
             if let Ok(result) = timeout_at(until.into(), done).await {
                 tally.result(&result);
-            } else {
-                tally.tried.fetch_add(1, Relaxed);
             }
         });
     }

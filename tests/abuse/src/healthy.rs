@@ -216,7 +216,7 @@ async fn publish(shared: Arc<Shared>) -> io::Result<Infallible> {
             let nanos = shared.start.elapsed().as_nanos() as u64;
             [MARK, format!("{number:016x}{nanos:016x}").as_bytes()].concat()
         };
-        rtmp.send(Media::Video, ms, &picture(number % KEY_EVERY == 0, &stamp())).await?;
+        rtmp.send(Media::Video, ms, &picture(number.is_multiple_of(KEY_EVERY), &stamp())).await?;
         rtmp.send(Media::Audio, ms, &sound(&stamp())).await?;
         rtmp.hear()?;
     }

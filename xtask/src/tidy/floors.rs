@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("control", 4),
     ("millrace", 5),
     ("xtask", 6),
+    ("abuse", 6),
     ("e2e", 6),
     ("abuse", 6),
     ("testkit", 6),

@@ -92,9 +92,9 @@ pub fn hls(data: &[u8]) {
         ..HlsConfig::default()
     };
     let [vhost, app, stream] = ["v", "live", "s"].map(str::to_owned);
-    let Ok(mut packager) = Packager::new(config, StreamName { vhost, app, stream }) else {
-        panic!("these names are good");
-    };
+    let packager = Packager::new(config, StreamName { vhost, app, stream });
+    assert!(packager.is_ok(), "these names are good");
+    let Ok(mut packager) = packager else { return };
     let (mut demuxer, mut timeline) = (flv::Demuxer::new(), Timeline::new(policy));
     let (mut frames, mut out) = (Vec::new(), Vec::new());
     let mut wall = WallTime { unix_ms: 1_800_000_000_000, utc_offset_s: 0 };
@@ -126,8 +126,7 @@ pub fn hls(data: &[u8]) {
             continue;
         }
         let text = String::from_utf8_lossy(&bytes);
-        if let Err(violation) = history.push(&text) {
-            panic!("{path}: {violation}\n{text}");
-        }
+        let violation = history.push(&text).err();
+        assert_eq!(violation, None, "{path}:\n{text}");
     }
 }

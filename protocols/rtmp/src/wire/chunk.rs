@@ -216,8 +216,8 @@ impl Decoder {
 
     /// Reads up to the end of the next message, or all of `input` if it ends before that.
     ///
-    /// Gives how many bytes were taken and the message if one was finished. Call it again with
-    /// the rest until all is taken. The payload is copied once; one allocation for a message
+    /// Gives how many bytes were taken and the message if one was finished (by bytes of earlier
+    /// calls alone, perhaps: then none are taken). Call it again with the rest until all is taken. The payload is copied once; one allocation for a message
     /// that lies whole in `input`.
     ///
     /// # Errors
@@ -227,6 +227,7 @@ impl Decoder {
         let mut rest = input;
         loop {
             if let Some((index, left)) = self.chunk {
+                let left = left.saturating_sub(self.append_carried(index, left, rest.len())?);
                 let taken = left.min(rest.len());
                 let (payload, behind) = rest.split_at(taken);
                 rest = behind;
@@ -269,10 +270,33 @@ impl Decoder {
             *rest = &[];
             return Ok(false);
         };
-        self.carried = 0;
+        // Bytes that agreed with an extended timestamp as far as they went may turn out to be
+        // payload: up to three of them are held here already.
+        let payload = carry.get(parsed.size..before).unwrap_or_default();
+        self.hold(payload);
         *rest = rest.get(parsed.size.saturating_sub(before)..).unwrap_or_default();
         self.begin_chunk(&parsed)?;
         Ok(true)
+    }
+
+    fn hold(&mut self, bytes: &[u8]) {
+        if let Some(to) = self.carry.get_mut(..bytes.len()) {
+            to.copy_from_slice(bytes);
+            self.carried = bytes.len();
+        }
+    }
+
+    /// Appends what was held for a header and is payload; gives how much. What is behind the
+    /// chunk's payload stays held: the next header begins with it.
+    fn append_carried(&mut self, index: usize, left: usize, behind: usize) -> Result<usize, Error> {
+        let carry = self.carry;
+        let carried = carry.get(..self.carried).unwrap_or_default();
+        let (payload, next) = carried.split_at(left.min(carried.len()));
+        if !carried.is_empty() {
+            self.append(index, payload, behind)?;
+            self.hold(next);
+        }
+        Ok(payload.len())
     }
 
     fn parse(&self, bytes: &[u8]) -> Result<Option<Parsed>, Error> {

@@ -62,6 +62,7 @@ pub(crate) fn reload(cx: Arc<Cx>) -> Running {
             let text = variant(&good, rng.random_range(0..9));
             let done =
                 std::fs::write(&path, text).map_err(Into::into).and_then(|()| hang_up(cx.pid));
+            cx.tally.tried();
             cx.tally.result(&done);
             sleep(PAUSE).await;
         }

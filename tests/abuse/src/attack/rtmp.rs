@@ -226,3 +226,62 @@ pub(crate) fn bombs(cx: Arc<Cx>) -> Running {
         Ok(())
     }))
 }
+
+/// A call on one of the first NetStreams, with arguments that it may have.
+fn call(rng: &mut StdRng, chunk: u32) -> Vec<u8> {
+    let string = |text: &str| {
+        let length = (text.len() as u16).to_be_bytes();
+        [&[2][..], &length, text.as_bytes()].concat()
+    };
+    let number = |value: f64| [&[0][..], &value.to_be_bytes()].concat();
+    let boolean = |on: bool| vec![1, u8::from(on)];
+    let null = vec![5];
+    let stream = rng.random_range(0..6u32);
+    let own = format!("abuse-restless-{}", rng.random_range(0..20));
+    let on = rng.random();
+    let name = if rng.random() { crate::healthy::NAME } else { &own };
+    let (method, args) = match rng.random_range(0..16) {
+        0..=2 => ("createStream", vec![null]),
+        3 | 4 => ("play", vec![null, string(name)]),
+        // For a tenth of a second.
+        5 => ("play", vec![null, string(name), number(-1.0), number(100.0)]),
+        6 => ("publish", vec![null, string(&own), string("live")]),
+        7 => ("pause", vec![null, boolean(on), number(0.0)]),
+        8 => ("receiveAudio", vec![null, boolean(on)]),
+        9 => ("receiveVideo", vec![null, boolean(on)]),
+        10 => ("closeStream", vec![null]),
+        11 => ("deleteStream", vec![null, number(f64::from(stream))]),
+        12 => ("FCUnpublish", vec![null, string(&own)]),
+        13 => ("seek", vec![null, number(f64::NAN)]),
+        14 => ("getStreamLength", vec![null, string(name)]),
+        _ => ("_checkbw", vec![null]),
+    };
+    let transaction = number(f64::from(rng.random_range(0..50u32)));
+    let body = [string(method), transaction, args.concat()].concat();
+    let mut out = Vec::new();
+    let _ = encode_message(&mut out, 3, 20, 0, stream, &[&body], chunk);
+    if rng.random_ratio(1, 4) {
+        let _ = encode_message(&mut out, 6, 9, 40, stream, &[&[0x27, 1, 0, 0, 0, 9]], chunk);
+    }
+    out
+}
+
+/// Sessions that play, publish, pause, mute and close all the time, on several NetStreams, with
+/// many calls under way at once.
+pub(crate) fn restless(cx: Arc<Cx>) -> Running {
+    Box::pin(pour(cx, 30, 48, |cx, mut rng, _| async move {
+        let name = crate::healthy::NAME;
+        let manner = Manner { reset: rng.random(), ..Manner::default() };
+        let mut rtmp = Rtmp::start(cx.rtmp, Role::Play, "live", name, &mut rng, manner).await?;
+        let chunk = rtmp.client.chunk_size();
+        for _ in 0..rng.random_range(1..40) {
+            let calls = rng.random_range(1..30);
+            let bytes: Vec<u8> = (0..calls).flat_map(|_| call(&mut rng, chunk)).collect();
+            rtmp.tcp.write_all(&bytes).await?;
+            cx.tally.sent(bytes.len());
+            let time = Duration::from_millis(rng.random_range(0..60));
+            drain(&mut rtmp.tcp, time).await;
+        }
+        Ok(())
+    }))
+}

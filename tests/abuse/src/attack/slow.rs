@@ -117,7 +117,7 @@ pub(crate) fn never_read(cx: Arc<Cx>) -> Running {
         // Whether the server has had enough is seen by its reset alone: reading would help it.
         loop {
             sleep(Duration::from_secs(1)).await;
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 continue;
             }
             tcp.write_all(b"").await?;
@@ -144,7 +144,7 @@ pub(crate) fn flood(cx: Arc<Cx>) -> Running {
                 let tally = cx.tally.clone();
                 all.spawn(async move {
                     let tcp = dial(to, &mut own, manner).await;
-                    tally.tried.fetch_add(1, Relaxed);
+                    tally.tried();
                     let Ok(mut tcp) = tcp else {
                         tally.refused.fetch_add(1, Relaxed);
                         return;
@@ -153,7 +153,7 @@ pub(crate) fn flood(cx: Arc<Cx>) -> Running {
                         tally.refused.fetch_add(1, Relaxed);
                     }
                 });
-                if number % 20 == 0 {
+                if number.is_multiple_of(20) {
                     sleep(Duration::from_millis(10)).await;
                 }
             }

@@ -1,0 +1,34 @@
+//! All attacks at once, for as long as a normal test may take.
+
+use std::time::Duration;
+
+use abuse::{Plan, Result, ensure};
+use e2e::{Context, Start};
+use serde_json::Value;
+
+/// The mixture alone: 12 s. Sessions of HLS live for 10 s after their last request.
+#[test]
+fn a_server_under_attack_on_every_port_keeps_its_viewers_and_gives_everything_back() -> Result<()> {
+    let server = Start::bare(module_path!())
+        .env("SRS_VHOST_HLS_HLS_FRAGMENT", "1")
+        .env("SRS_VHOST_HLS_HLS_WINDOW", "4")
+        .env("SRS_MAX_CONNECTIONS", "500")
+        .ready()?;
+    let versions = server.api("/api/v1/versions")?;
+    let pid = versions.get("pid").and_then(Value::as_str).context("no pid")?.parse()?;
+    let at = |port: u16| ([127, 0, 0, 1], port).into();
+    let ports = [server.ports.rtmp, server.ports.http, server.ports.api].map(at);
+    let plan = Plan {
+        each: Duration::ZERO,
+        calm: Duration::from_secs(1),
+        settle: Duration::from_secs(13),
+        at_once: 5,
+        connections: 400,
+        viewers: 1,
+        ..Plan::new(ports, pid, Duration::from_secs(12))
+    };
+    let report = abuse::run(&plan, &mut |line| println!("{line}"))?;
+    println!("{}", report.table());
+    ensure!(report.faults().is_empty(), "{}", report.faults().join("; "));
+    Ok(())
+}
