@@ -243,12 +243,19 @@ pub fn refused(server: &Server, name: &str) -> Result<Vec<String>> {
 /// Fails unless the times of each kind never fall and never leap by more than `most`.
 pub fn runs_on(pieces: &[Piece], most: u32) -> Result<()> {
     for media in [Media::Audio, Media::Video] {
-        let times: Vec<u32> = pieces.iter().filter(|p| p.media == media).map(|p| p.ms).collect();
-        ensure!(times.len() >= 10, "{media:?}: only {} pieces", times.len());
-        for pair in times.windows(2) {
+        let own: Vec<&Piece> = pieces.iter().filter(|p| p.media == media).collect();
+        ensure!(own.len() >= 10, "{media:?}: only {} pieces", own.len());
+        for pair in own.windows(2) {
             let [a, b] = pair else { continue };
-            let step = b.wrapping_sub(*a);
-            ensure!(step <= most, "{media:?}: {b} ms comes after {a} ms");
+            let step = b.ms.wrapping_sub(a.ms);
+            let head = |p: &Piece| p.body.slice(..p.body.len().min(8));
+            let (x, y) = (head(a), head(b));
+            ensure!(
+                step <= most,
+                "{media:?}: {} ms {y:02x?} comes after {} ms {x:02x?}",
+                b.ms,
+                a.ms
+            );
         }
     }
     Ok(())
