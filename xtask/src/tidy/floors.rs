@@ -20,7 +20,6 @@ const FLOORS: &[(&str, u8)] = &[
     ("xtask", 6),
     ("abuse", 6),
     ("e2e", 6),
-    ("abuse", 6),
     ("testkit", 6),
 ];
 
