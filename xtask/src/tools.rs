@@ -38,11 +38,19 @@ const E2E: &[Tool] = &[
             "gstreamer1.0-plugins-ugly",
         ],
         present: || {
-            ["videotestsrc", "flvmux", "rtmp2sink", "rtmp2src", "x264enc", "voaacenc", "h264parse"]
+            ["flvmux", "rtmp2sink", "x264enc", "voaacenc", "souphttpsrc", "hlsdemux", "tsdemux"]
                 .iter()
                 .all(|e| ask(&mut command("gst-inspect-1.0", &["--exists", e])).is_some())
         },
     },
+    Tool {
+        name: "cvlc with its codecs",
+        packages: &["vlc-bin", "vlc-plugin-base"],
+        present: || on_path("cvlc"),
+    },
+    Tool { name: "curl", packages: &["curl"], present: || on_path("curl") },
+    Tool { name: "openssl", packages: &["openssl"], present: || on_path("openssl") },
+    Tool { name: "setpriv", packages: &["util-linux"], present: || on_path("setpriv") },
     Tool { name: "chromium", packages: &["chromium"], present: || on_path("chromium") },
     Tool {
         name: "node and npm",

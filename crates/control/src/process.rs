@@ -86,7 +86,7 @@ pub fn enter(dir: &Path) -> Result<(), ProcessError> {
 /// The pid file, locked as long as this lives and removed with it.
 pub struct PidFile {
     path: PathBuf,
-    _locked: File,
+    locked: File,
 }
 
 impl PidFile {
@@ -115,13 +115,23 @@ impl PidFile {
             }
             Err(TryLockError::Error(e)) => return Err(fail("lock", path)(e)),
         }
-        let write = |file: &mut File| {
-            file.set_len(0)?;
-            file.rewind()?;
-            write!(file, "{}", std::process::id())
-        };
-        write(&mut file).map_err(fail("write", path))?;
-        Ok(Self { path: path.to_owned(), _locked: file })
+        let mut made = Self { path: path.to_owned(), locked: file };
+        made.write()?;
+        Ok(made)
+    }
+
+    /// Writes our pid: again after going to the background, which keeps the lock and changes
+    /// the pid.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&mut self) -> Result<(), ProcessError> {
+        let file = &mut self.locked;
+        let result = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| write!(file, "{}", std::process::id()));
+        result.map_err(fail("write", &self.path))
     }
 }
 

@@ -116,6 +116,7 @@ pub fn close_of(end: End, patience: Duration) -> Close {
             1011,
             format!("the player took no byte for {} s (queue_length)", patience.as_secs()),
         ),
+        End::Broken => Close::us("the stream could not be packaged for the player: a bug"),
         End::Overflow => Close::peer(1011, "the player asks but does not read the answers"),
     }
 }

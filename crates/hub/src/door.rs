@@ -83,6 +83,11 @@ impl Door {
         self.timeline.republish();
     }
 
+    /// Gives out what is held back: no more comes.
+    pub(crate) fn drain(&mut self, out: &mut impl Extend<Frame>) {
+        out.extend(self.held.drain(..));
+    }
+
     /// Frames that may go now, in order, into `out`.
     pub(crate) fn push(&mut self, mut frame: Frame, now: Instant, out: &mut impl Extend<Frame>) {
         let kind = frame.kind();
@@ -92,6 +97,7 @@ impl Door {
             frame.pts = frame.dts;
             if self.options.mix_correct && !frame.is_config() && !self.held.is_empty() {
                 self.held.push(frame);
+                self.release(out);
             } else {
                 out.extend([frame]);
             }
@@ -107,15 +113,22 @@ impl Door {
             self.head = frame.dts;
         }
         if !self.options.mix_correct {
-            out.extend([frame]);
+            out.extend(self.held.drain(..).chain([frame]));
             return;
         }
         let at = self.held.partition_point(|f| f.dts <= frame.dts);
         self.held.insert(at, frame);
+        self.release(out);
+    }
+
+    fn release(&mut self, out: &mut impl Extend<Frame>) {
         loop {
             let of = |k| self.held.iter().filter(|f| f.kind() == k).count();
             let (video, audio) = (of(Kind::Video), of(Kind::Audio));
-            let ready = (video >= 1 && audio >= 1) || video >= MIX_DEPTH || audio >= MIX_DEPTH;
+            let ready = (video >= 1 && audio >= 1)
+                || video >= MIX_DEPTH
+                || audio >= MIX_DEPTH
+                || self.held.len() > 2 * MIX_DEPTH;
             if !ready || self.held.is_empty() {
                 return;
             }
@@ -178,6 +191,25 @@ mod tests {
         let mut door = Door::new(&options);
         let frames: Vec<Frame> = (0..25).map(|i| frame(Codec::Aac, i * 23)).collect();
         assert_eq!(run(&mut door, &frames).len(), 25 - (MIX_DEPTH - 1));
+    }
+
+    #[test]
+    fn mix_correct_holds_no_endless_run_of_data() {
+        let options = DoorOptions { mix_correct: true, ..Default::default() };
+        let mut door = Door::new(&options);
+        let mut frames = vec![frame(Codec::H264, 0)];
+        frames.extend((0..100).map(|i| frame(Codec::ScriptData, i)));
+        assert_eq!(run(&mut door, &frames).len(), 101 - 2 * MIX_DEPTH);
+    }
+
+    #[test]
+    fn what_mix_correct_held_comes_out_when_it_is_switched_off() {
+        let options = DoorOptions { mix_correct: true, ..Default::default() };
+        let mut door = Door::new(&options);
+        assert!(run(&mut door, &[frame(Codec::H264, 0)]).is_empty());
+        door.reconfigure(&DoorOptions::default());
+        let out = run(&mut door, &[frame(Codec::H264, 40)]);
+        assert_eq!(out, [(Codec::H264, 0), (Codec::H264, 40)]);
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use media::Frame;
+use media::{Frame, Kind};
 use tokio::sync::Notify;
 
 use crate::shard::Shard;
-use crate::stream::Stream;
+use crate::stream::{Headers, PURE_AUDIO_FRAMES, Stream};
 
 /// Frames a receiver may fall behind: 10 s of 60 fps video with audio. The receiver runs on the
 /// same thread as the pushes, so more than a read's worth gathers only when its task is stuck.
@@ -33,13 +33,30 @@ pub enum Received {
 pub(crate) struct FrameQueue {
     items: RefCell<VecDeque<Received>>,
     lost: Cell<u64>,
+    /// Frames were lost, and none has come since that a decoder can begin at.
+    waits: Cell<bool>,
+    /// Configurations that came while waiting.
+    kept: RefCell<Headers>,
+    /// Pictures have come from this publisher, and audio frames since the last one.
+    pictures: Cell<bool>,
+    audio_run: Cell<usize>,
     wake: Notify,
-    pub(crate) seq: Cell<u64>,
+    /// Number of the last frame or event.
+    seq: Cell<u64>,
 }
 
 impl FrameQueue {
+    /// Whether a frame or event of this number is new. Notes it.
+    pub(crate) fn is_new(&self, seq: u64) -> bool {
+        seq > self.seq.replace(seq.max(self.seq.get()))
+    }
+
     pub(crate) fn push_event(&self, event: Received) {
         self.flush_lost();
+        self.waits.set(false);
+        self.kept.take();
+        self.pictures.set(false);
+        self.audio_run.set(0);
         self.items.borrow_mut().push_back(event);
         self.wake.notify_one();
     }
@@ -51,15 +68,44 @@ impl FrameQueue {
         }
     }
 
+    /// So many frames were lost on the way here.
+    pub(crate) fn lose(&self, frames: u64) {
+        self.lost.set(self.lost.get().saturating_add(frames));
+        self.waits.set(true);
+    }
+
     pub(crate) fn push(&self, frame: &Arc<Frame>) {
-        let losing = self.lost.get() > 0;
-        let full = self.items.borrow().len() >= DEPTH;
-        let restart = frame.is_key() || frame.is_config();
-        if full || (losing && !restart) {
-            self.lost.set(self.lost.get().saturating_add(1));
-            return;
+        if frame.is_media() {
+            match frame.kind() {
+                Kind::Video => {
+                    self.pictures.set(true);
+                    self.audio_run.set(0);
+                }
+                Kind::Audio => self.audio_run.set(self.audio_run.get().saturating_add(1)),
+                Kind::Data => {}
+            }
         }
-        self.flush_lost();
+        let full = self.items.borrow().len() >= DEPTH;
+        if full {
+            self.waits.set(true);
+        }
+        if self.waits.get() {
+            if frame.is_config() {
+                self.kept.borrow_mut().book(frame);
+                return;
+            }
+            let pictures = self.pictures.get() && self.audio_run.get() <= PURE_AUDIO_FRAMES;
+            let restarts = frame.is_media() && (!pictures || frame.is_key() && frame.track == 0);
+            if full || !restarts {
+                self.lost.set(self.lost.get().saturating_add(1));
+                return;
+            }
+            self.waits.set(false);
+            self.flush_lost();
+            let kept = self.kept.take();
+            let mut items = self.items.borrow_mut();
+            items.extend(kept.in_order().cloned().map(Received::Frame));
+        }
         self.items.borrow_mut().push_back(Received::Frame(frame.clone()));
         self.wake.notify_one();
     }

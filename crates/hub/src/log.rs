@@ -11,11 +11,20 @@ use media::Timestamp;
 /// logs are moved at every key frame; at double, each idle log wastes that much more.
 const COMPACT_SLACK: usize = 64 * 1024;
 
+/// A step of time beyond this many microseconds, forward, says nothing about how much media lies
+/// between: with time correction off, a new publisher may begin anywhere.
+const MAX_STEP: i64 = 10_000_000;
+/// Messages of several tracks lie side by side: a step back of up to so many microseconds is no
+/// new beginning.
+const INTERLEAVED: i64 = 3_000_000;
+
 /// One message in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     at: u64,
     dts: Timestamp,
+    /// The log's own clock, in microseconds: never goes back, whatever the times do.
+    clock: i64,
 }
 
 /// A contiguous byte log with an index of message borders.
@@ -29,8 +38,13 @@ pub struct Log {
     index: VecDeque<Entry>,
     /// Where a new subscriber starts: the last key frame, if it is still to be had.
     join: Option<u64>,
-    /// Media frames appended since `join`.
-    since_join: usize,
+    /// The last key frame, also when it is not kept for new subscribers.
+    key: Option<u64>,
+    /// Decoding time of the newest message, also when it has been trimmed away.
+    newest: Option<Timestamp>,
+    clock: i64,
+    /// Messages appended since the log was made.
+    appended: u64,
 }
 
 impl Log {
@@ -67,8 +81,14 @@ impl Log {
         write(&mut self.buf);
         let grown = self.buf.len().saturating_sub(before);
         if grown > 0 {
-            self.index.push_back(Entry { at, dts });
-            self.since_join = self.since_join.saturating_add(1);
+            let step = self.newest.map_or(0, |newest| dts.micros_since(newest));
+            if !(-INTERLEAVED..0).contains(&step) {
+                self.newest = Some(dts);
+            }
+            self.clock = self.clock.saturating_add(step.clamp(0, MAX_STEP));
+            self.newest.get_or_insert(dts);
+            self.index.push_back(Entry { at, dts, clock: self.clock });
+            self.appended = self.appended.saturating_add(1);
         }
         grown
     }
@@ -76,13 +96,11 @@ impl Log {
     /// Makes the message that begins at `at` the place where new subscribers start.
     pub fn set_join(&mut self, at: u64) {
         self.join = Some(at);
-        self.since_join = 0;
     }
 
     /// Until the next key frame, new subscribers start at the head.
     pub fn clear_join(&mut self) {
         self.join = None;
-        self.since_join = 0;
     }
 
     /// Where a new subscriber starts: the last key frame, or the head when there is none.
@@ -95,9 +113,20 @@ impl Log {
         self.join.is_some_and(|at| at >= self.start)
     }
 
-    /// Messages appended since the join point.
-    pub fn since_join(&self) -> usize {
-        self.since_join
+    /// Notes that a key frame begins at `at`: laggards may go on there.
+    pub fn set_key(&mut self, at: u64) {
+        self.key = Some(at);
+    }
+
+    /// The last key frame that can still be read.
+    pub fn key(&self) -> Option<u64> {
+        self.key.filter(|at| *at >= self.start)
+    }
+
+    /// Running number of the message that begins at or behind `offset`.
+    pub fn number(&self, offset: u64) -> u64 {
+        let left = self.index.len().saturating_sub(self.first_at_or_after(offset));
+        self.appended.saturating_sub(left as u64)
     }
 
     /// The bytes from `offset` to the head. Empty when `offset` lies outside the log.
@@ -136,14 +165,26 @@ impl Log {
         self.index.get(self.first_at_or_after(offset)).map(|e| e.dts)
     }
 
-    /// Decoding time of the newest message.
+    /// Decoding time of the newest message, be it trimmed away already.
     pub fn newest_dts(&self) -> Option<Timestamp> {
-        self.index.back().map(|e| e.dts)
+        self.newest
     }
 
-    /// The first message whose time is at or behind `dts`: the trim border of a time window.
-    pub fn border_at_time(&self, dts: Timestamp) -> u64 {
-        let i = self.index.partition_point(|e| e.dts < dts);
+    /// Microseconds of media that have passed through the log.
+    pub fn clock(&self) -> i64 {
+        self.clock
+    }
+
+    /// Microseconds of media between `offset` and the newest message.
+    pub fn behind(&self, offset: u64) -> i64 {
+        let at = self.index.get(self.first_at_or_after(offset)).map_or(self.clock, |e| e.clock);
+        self.clock.saturating_sub(at)
+    }
+
+    /// The first message that is no older than `us` microseconds: the trim border of a window.
+    pub fn border_of_age(&self, us: i64) -> u64 {
+        let from = self.clock.saturating_sub(us);
+        let i = self.index.partition_point(|e| e.clock < from);
         self.index.get(i).map_or_else(|| self.head(), |e| e.at)
     }
 
@@ -196,6 +237,34 @@ mod tests {
         assert_eq!(log.read(at + 2000).first(), Some(&51));
         assert!(log.read(at - 1).is_empty());
         assert!(log.memory() < 400_000);
+    }
+
+    #[test]
+    fn the_window_is_found_whatever_the_times_do() {
+        let mut log = Log::default();
+        // Interleaved tracks, then a publisher that begins at zero again, then a leap.
+        for t in [10_000, 10_040, 10_020, 10_080, 0, 40, 80, 9_000_000, 9_000_040] {
+            log.append(ms(t), |b| b.push(0));
+        }
+        assert_eq!(log.clock(), 80_000 + 80_000 + MAX_STEP + 40_000);
+        assert_eq!(log.border_of_age(40_000), 7);
+        assert_eq!(log.border_of_age(MAX_STEP + 40_000), 6);
+        assert_eq!(log.border_of_age(i64::MAX), 0);
+        assert_eq!((log.behind(7), log.behind(8), log.behind(9)), (40_000, 0, 0));
+    }
+
+    #[test]
+    fn the_newest_time_and_the_count_outlive_what_was_trimmed() {
+        let mut log = Log::default();
+        for t in 0..5 {
+            log.append(ms(t), |b| b.push(0));
+        }
+        log.set_key(3);
+        log.trim(3);
+        assert_eq!((log.number(3), log.key()), (3, Some(3)));
+        log.trim(5);
+        assert_eq!(log.newest_dts(), Some(ms(4)));
+        assert_eq!((log.number(5), log.key()), (5, None));
     }
 
     #[test]

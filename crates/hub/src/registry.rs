@@ -49,7 +49,7 @@ impl Hub {
 
     pub(crate) fn emit(&self, shard: &Rc<Shard>, event: &StreamEvent) {
         for watcher in self.watchers.get().into_iter().flatten() {
-            watcher(shard, event);
+            shard.guard("stream watcher", || watcher(shard, event));
         }
     }
 

@@ -1,7 +1,10 @@
 //! A rendition: one stream in one wire form on one shard. Packages each frame once into its log
 //! and walks its subscribers.
 
-use std::cell::RefCell;
+mod trim;
+mod walk;
+
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,9 +14,9 @@ use std::time::{Duration, Instant};
 use media::{Frame, Kind, Timestamp};
 
 use crate::log::Log;
-use crate::pace::{Delivery, Pace, groups_for};
-use crate::stream::{GopAction, GopRule, Headers, Snapshot, Stream};
-use crate::subscriber::{CATCH_UP, Counters, End, Sink, State, Sub};
+use crate::pace::{Delivery, Pace};
+use crate::stream::{GopAction, GopRule, Headers, MAX_GOP_BYTES, Snapshot, Stream};
+use crate::subscriber::{End, Sub};
 
 /// Turns frames into the bytes of one wire form. Pure: what it appends depends on nothing but the
 /// frames it was given. Every message stands alone, so that a subscriber may begin at any border.
@@ -44,7 +47,7 @@ pub struct Form {
 
 /// Bytes a log may hold for laggards and joiners, whatever the times say: a 30 s window of
 /// 8 Mbit/s. Beyond it viewers jump earlier and, at a huge GOP, joiners start at the head.
-const MAX_LOG_BYTES: usize = 32 << 20;
+const MAX_LOG_BYTES: usize = MAX_GOP_BYTES;
 /// Without key frames the log is looked over every so many messages.
 const TRIM_EVERY: u32 = 64;
 /// Audio waits for the next video frame no longer than this (per group).
@@ -56,6 +59,12 @@ pub(crate) struct Rendition {
     pub(crate) stream: Arc<Stream>,
     pub(crate) name: &'static str,
     pub(crate) variant: u64,
+    /// Stands in the pacer's queue of walks.
+    pub(crate) queued: Cell<bool>,
+    /// Stands in the pacer's list of those that wait.
+    pub(crate) waiting: Cell<bool>,
+    /// Its packager panicked: it takes nothing more.
+    pub(crate) broken: Cell<bool>,
     inner: RefCell<Inner>,
 }
 
@@ -63,7 +72,6 @@ struct Inner {
     packager: Box<dyn Packager>,
     log: Log,
     rule: GopRule,
-    gop_max: (bool, usize),
     headers: Headers,
     subs: Vec<Rc<Sub>>,
     delivery: Delivery,
@@ -71,6 +79,8 @@ struct Inner {
     /// The next subscriber to serve, and how many are still owed their turn.
     pos: usize,
     owed: usize,
+    /// What a group of fractional size leaves over: subscribers times ticks, less than `k`.
+    credit: usize,
     /// Drip mode: messages each subscriber may get in this walk.
     drip: usize,
     next_drip: Option<Instant>,
@@ -80,7 +90,13 @@ struct Inner {
     pending_video: bool,
     since_trim: u32,
     last_video: Option<Timestamp>,
+    /// Usual distance of video frames, and of messages.
     interval: Duration,
+    spacing: Duration,
+    /// Some subscribers wait for a key frame.
+    awaiting: bool,
+    /// Messages jumped over that the stream's counter does not know of yet.
+    dropped: u64,
     period: Period,
 }
 
@@ -92,6 +108,15 @@ pub(crate) struct Period {
     pub(crate) subs: usize,
     pub(crate) adaptive: bool,
     pub(crate) k: u32,
+}
+
+/// What the pacer has to do for a rendition.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Todo {
+    /// Subscribers whose turn it is.
+    pub(crate) owed: usize,
+    /// Something waits for its time.
+    pub(crate) waits: bool,
 }
 
 /// What a walk did.
@@ -114,13 +139,16 @@ impl Rendition {
             packager: (form.make)(),
             log: Log::default(),
             rule: GopRule::new(&options),
-            gop_max: (options.gop_cache, options.gop_cache_max_frames),
-            headers: Headers::default(),
+            headers: (*snapshot.headers).clone(),
             subs: Vec::new(),
             delivery,
             seq: 0,
             pos: 0,
             owed: 0,
+            credit: 0,
+            awaiting: false,
+            dropped: 0,
+            spacing: HOLD / 4,
             drip: 0,
             next_drip: None,
             uncovered: VecDeque::from([None]),
@@ -134,12 +162,19 @@ impl Rendition {
         for frame in &snapshot.gop {
             inner.append(frame);
         }
-        inner.headers = (*snapshot.headers).clone();
         inner.seq = snapshot.seq;
         inner.pending = false;
         inner.pending_video = false;
         inner.period = Period::default();
-        Rc::new(Self { stream, name: form.name, variant: form.variant, inner: RefCell::new(inner) })
+        Rc::new(Self {
+            stream,
+            name: form.name,
+            variant: form.variant,
+            queued: Cell::default(),
+            waiting: Cell::default(),
+            broken: Cell::default(),
+            inner: RefCell::new(inner),
+        })
     }
 
     /// Packages one frame into the log; sends nothing yet.
@@ -150,11 +185,48 @@ impl Rendition {
         }
         inner.seq = seq;
         inner.append(frame);
+        self.tell_dropped(&mut inner);
+    }
+
+    /// The same for the first frame after some that did not get here. Configurations may be among
+    /// those: what is not known of `headers` goes first.
+    pub(crate) fn resume_stream(&self, seq: u64, headers: &Headers, frame: &Frame) {
+        let mut inner = self.inner.borrow_mut();
+        if seq <= inner.seq {
+            return;
+        }
+        inner.seq = seq;
+        for config in headers.in_order() {
+            if !inner.headers.holds(config) {
+                inner.append(config);
+            }
+        }
+        inner.append(frame);
+        self.tell_dropped(&mut inner);
+    }
+
+    fn tell_dropped(&self, inner: &mut Inner) {
+        let dropped = std::mem::take(&mut inner.dropped);
+        if dropped > 0 {
+            self.stream.stats.dropped_lag.fetch_add(dropped, Relaxed);
+        }
+    }
+
+    /// The packager panicked: its subscribers end.
+    pub(crate) fn break_off(&self) {
+        self.broken.set(true);
+        let inner = self.inner.borrow();
+        for sub in &inner.subs {
+            sub.close(End::Broken);
+        }
     }
 
     pub(crate) fn unpublished(&self, seq: u64) {
         let mut inner = self.inner.borrow_mut();
-        inner.seq = inner.seq.max(seq);
+        if seq <= inner.seq {
+            return; // it was made after that
+        }
+        inner.seq = seq;
         inner.log.clear_join();
         let generation = inner.headers.generation.saturating_add(1);
         inner.headers = Headers { generation, ..Headers::default() };
@@ -163,6 +235,7 @@ impl Rendition {
         inner.last_video = None;
         // What is left of the last frames goes out now: no video frame will come to carry it.
         inner.owed = inner.subs.len();
+        inner.cover_all();
         inner.pending = false;
     }
 
@@ -170,27 +243,23 @@ impl Rendition {
     pub(crate) fn refresh(&self, delivery: Option<Delivery>) {
         let options = self.stream.options();
         let mut inner = self.inner.borrow_mut();
-        let now = (options.gop_cache, options.gop_cache_max_frames);
-        if now != inner.gop_max {
-            inner.gop_max = now;
-            inner.rule = GopRule::new(&options);
-            if !options.gop_cache {
-                inner.log.clear_join();
-            }
+        // Switched on again, the cache begins at the next key frame, as that of the stream does.
+        inner.rule.reconfigure(&options);
+        if !options.gop_cache {
+            inner.log.clear_join();
         }
         if let Some(delivery) = delivery {
             inner.delivery = delivery;
         }
     }
 
-    /// Decides what the frames since the last call mean for the subscribers. Returns whether the
-    /// pacer has to look at this rendition later (something waits, or a walk is owed).
-    pub(crate) fn flush(&self, shard_pace: Pace, now: Instant) -> bool {
+    /// Decides what the frames since the last call mean for the subscribers.
+    pub(crate) fn flush(&self, shard_pace: Pace, now: Instant) -> Todo {
         let mut inner = self.inner.borrow_mut();
         let fresh = std::mem::take(&mut inner.pending);
         let video = std::mem::take(&mut inner.pending_video);
         if inner.subs.is_empty() {
-            return false;
+            return Todo::default();
         }
         if fresh {
             inner.period.batches = inner.period.batches.saturating_add(1);
@@ -198,10 +267,13 @@ impl Rendition {
                 inner.period.video = inner.period.video.saturating_add(1);
             }
             if let Delivery::Drip(_) = inner.delivery {
-                return true;
+                return Todo { owed: inner.owed, waits: true };
             }
             match inner.pace(shard_pace) {
-                Pace::Message => inner.owed = inner.subs.len(),
+                Pace::Message => {
+                    inner.owed = inner.subs.len();
+                    inner.cover_all();
+                }
                 pace => {
                     if let Some(back) = inner.uncovered.back_mut() {
                         back.get_or_insert(now);
@@ -212,31 +284,24 @@ impl Rendition {
                 }
             }
         }
-        inner.owed > 0 || inner.uncovered.iter().any(Option::is_some)
-    }
-
-    /// Subscribers still owed their turn.
-    pub(crate) fn owed(&self) -> usize {
-        self.inner.borrow().owed
+        inner.todo()
     }
 
     /// The timer: a group whose oldest unsent frame has waited too long is served although no
-    /// video frame came. Returns whether something still waits.
-    pub(crate) fn on_timer(&self, shard_pace: Pace, now: Instant) -> bool {
+    /// video frame came.
+    pub(crate) fn on_timer(&self, shard_pace: Pace, now: Instant) -> Todo {
         let mut inner = self.inner.borrow_mut();
         if inner.subs.is_empty() {
-            inner.uncovered = VecDeque::from([None]);
-            return false;
+            inner.cover_all();
+            return Todo::default();
         }
         if let Delivery::Drip(every) = inner.delivery {
-            return inner.drip_due(every, now);
+            let waits = inner.drip_due(every, now);
+            return Todo { owed: inner.owed, waits };
         }
         let pace = inner.pace(shard_pace);
-        let hold = inner.hold(pace);
-        if inner.uncovered.front().copied().flatten().is_some_and(|t| now >= t + hold) {
-            inner.tick(pace);
-        }
-        inner.owed > 0 || inner.uncovered.iter().any(Option::is_some)
+        inner.tick_overdue(pace, now);
+        inner.todo()
     }
 
     /// Serves owed subscribers until `deadline`.
@@ -263,27 +328,15 @@ impl Rendition {
             let time = inner.log.dts_at(at).or_else(|| inner.log.newest_dts());
             inner.packager.prelude(&inner.headers, time, &mut rest);
         }
-        sub.slot.set(inner.subs.len());
         let sub = Rc::new(sub);
-        inner.subs.push(sub.clone());
+        inner.enter(sub.clone());
         sub
     }
 
     /// Removes a subscriber; `true` when it was the last.
     pub(crate) fn remove(&self, sub: &Sub) -> bool {
         let mut inner = self.inner.borrow_mut();
-        let slot = sub.slot.get();
-        if inner.subs.get(slot).is_some_and(|s| std::ptr::eq(&raw const **s, sub)) {
-            inner.subs.swap_remove(slot);
-            if let Some(moved) = inner.subs.get(slot) {
-                moved.slot.set(slot);
-            }
-            let n = inner.subs.len();
-            inner.owed = inner.owed.min(n);
-            if inner.subs.capacity() > 64 && inner.subs.capacity() > n.saturating_mul(4) {
-                inner.subs.shrink_to(n.saturating_mul(2));
-            }
-        }
+        inner.leave(sub);
         inner.subs.is_empty()
     }
 
@@ -297,17 +350,21 @@ impl Rendition {
         }
     }
 
+    pub(crate) fn is_unused(&self) -> bool {
+        self.inner.borrow().subs.is_empty()
+    }
+
     pub(crate) fn has_bytes(&self, sub: &Sub) -> bool {
         if !sub.rest.borrow().is_empty() {
             return true;
         }
-        !sub.paused.get() && self.inner.borrow().log.head() > sub.offset.get()
+        sub.takes_media() && !self.inner.borrow().log.read(sub.offset.get()).is_empty()
     }
 
     pub(crate) fn take(&self, sub: &Sub, max: usize, out: &mut Vec<u8>) -> usize {
         let before = out.len();
         out.append(&mut sub.rest.borrow_mut());
-        if !sub.paused.get() {
+        if sub.takes_media() {
             let inner = self.inner.borrow();
             let bytes = inner.log.read(sub.offset.get());
             let bytes = bytes.get(..max).unwrap_or(bytes);
@@ -329,15 +386,13 @@ impl Rendition {
     pub(crate) fn rejoin(&self, sub: &Sub) {
         let mut inner = self.inner.borrow_mut();
         let to = inner.log.join();
+        inner.end_wait(sub, to);
         inner.move_to(sub, to);
+        self.tell_dropped(&mut inner);
     }
 
     pub(crate) fn lag_ms(&self, sub: &Sub) -> i64 {
-        let inner = self.inner.borrow();
-        match (inner.log.newest_dts(), inner.log.dts_at(sub.offset.get())) {
-            (Some(newest), Some(at)) => newest.micros_since(at) / 1000,
-            _ => 0,
-        }
+        self.inner.borrow().log.behind(sub.offset.get()) / 1000
     }
 
     /// Takes the figures of the period that ends.
@@ -356,55 +411,19 @@ impl Rendition {
 }
 
 impl Inner {
-    fn pace(&self, shard_pace: Pace) -> Pace {
-        match self.delivery {
-            Delivery::Adaptive => shard_pace,
-            Delivery::MinLatency => Pace::Frame,
-            Delivery::Merge { latency, .. } => match groups_for(latency, self.interval) {
-                0 | 1 => Pace::Frame,
-                k => Pace::Groups(k),
-            },
-            Delivery::Drip(_) => Pace::Message,
-        }
-    }
-
-    fn hold(&self, pace: Pace) -> Duration {
-        match (self.delivery, pace) {
-            (Delivery::Merge { latency, .. }, _) => latency.max(HOLD),
-            (_, Pace::Groups(k)) => HOLD * k + HOLD * k / 4,
-            _ => HOLD,
-        }
-    }
-
-    /// One group's turn.
-    fn tick(&mut self, pace: Pace) {
-        let n = self.subs.len();
-        let k = usize::try_from(pace.k()).unwrap_or(1).max(1);
-        self.owed = self.owed.saturating_add(n.div_ceil(k)).min(n);
-        self.uncovered.push_back(None);
-        while self.uncovered.len() > k {
-            self.uncovered.pop_front();
-        }
-    }
-
-    fn drip_due(&mut self, every: Duration, now: Instant) -> bool {
-        let next = *self.next_drip.get_or_insert(now);
-        if now >= next {
-            let late = now.duration_since(next).as_micros();
-            let step = every.as_micros().max(1);
-            self.drip = usize::try_from(late / step).unwrap_or(1).saturating_add(1).min(64);
-            self.next_drip = Some(now + every);
-            self.owed = self.subs.len();
-        }
-        let head = self.log.head();
-        self.subs.iter().any(|s| s.offset.get() < head)
-    }
-
     fn append(&mut self, frame: &Frame) {
         let at = self.log.head();
-        let packager = &mut self.packager;
-        let grown = self.log.append(frame.dts, |out| packager.push(frame, out));
         let kind = frame.kind();
+        match kind {
+            Kind::Video => self.headers.has_video = true,
+            Kind::Audio => self.headers.has_audio = true,
+            Kind::Data => {}
+        }
+        // Metadata stands at time zero wherever it comes.
+        let metadata = kind == Kind::Data && frame.is_config();
+        let dts = self.log.newest_dts().filter(|_| metadata).unwrap_or(frame.dts);
+        let (packager, clock) = (&mut self.packager, self.log.clock());
+        let grown = self.log.append(dts, |out| packager.push(frame, out));
         let new_config = frame.is_config() && self.headers.book(frame);
         match self.rule.observe(frame, new_config) {
             GopAction::Restart => self.log.set_join(at),
@@ -414,7 +433,17 @@ impl Inner {
         if grown == 0 {
             return;
         }
+        let key = frame.is_key() && kind == Kind::Video && frame.track == 0;
+        if key {
+            self.log.set_key(at);
+            if self.awaiting {
+                self.land(at);
+            }
+        }
         self.pending = true;
+        let passed = self.log.clock().saturating_sub(clock);
+        let passed = Duration::from_micros(u64::try_from(passed).unwrap_or(0));
+        self.spacing = (self.spacing * 15 + passed) / 16;
         if kind == Kind::Video && frame.is_media() {
             self.pending_video = true;
             if let Some(last) = self.last_video.replace(frame.dts) {
@@ -424,209 +453,9 @@ impl Inner {
             }
         }
         self.since_trim = self.since_trim.saturating_add(1);
-        if frame.is_key() || self.since_trim >= TRIM_EVERY {
+        if key || self.since_trim >= TRIM_EVERY {
             self.since_trim = 0;
             self.trim();
         }
-    }
-
-    /// Forgets what no joiner and no subscriber within its `queue_length` needs.
-    fn trim(&mut self) {
-        let head = self.log.head();
-        let Some(newest) = self.log.newest_dts() else { return };
-        let mut queue = Duration::ZERO;
-        let mut slowest = head;
-        for sub in &self.subs {
-            if !sub.paused.get() {
-                slowest = slowest.min(sub.offset.get());
-                queue = queue.max(sub.options.queue_length);
-            }
-        }
-        if head.saturating_sub(self.log.join()) > MAX_LOG_BYTES as u64 {
-            self.log.clear_join();
-        }
-        let back = i64::try_from(queue.as_micros()).unwrap_or(i64::MAX);
-        let by_time = self.log.border_at_time(newest.offset(back.saturating_neg()));
-        let by_size = self.log.border(head.saturating_sub(MAX_LOG_BYTES as u64));
-        let keep = slowest.max(by_time).max(by_size).min(self.log.join());
-        if keep > slowest {
-            let to = self.log.join();
-            for i in 0..self.subs.len() {
-                let Some(sub) = self.subs.get(i).cloned() else { break };
-                if sub.offset.get() < keep && !sub.paused.get() {
-                    self.jump(&sub, to);
-                }
-            }
-        }
-        self.log.trim(keep);
-    }
-
-    /// A laggard goes on at `to`; what lies between is counted as dropped.
-    fn jump(&mut self, sub: &Sub, to: u64) {
-        self.cut_to_border(sub);
-        let skipped = self.log.count(sub.offset.get(), to) as u64;
-        self.move_to(sub, to);
-        let counters = &sub.options.counters;
-        Counters::add(&counters.lag_jumps, 1);
-        Counters::add(&counters.lag_dropped, skipped);
-        let now = Instant::now();
-        let due = |t: Instant| now.duration_since(t) >= Duration::from_secs(10);
-        if sub.told_lag.get().is_none_or(due) {
-            sub.told_lag.set(Some(now));
-            tracing::warn!(
-                session = %sub.options.session,
-                skipped,
-                jumps = counters.lag_jumps.load(Relaxed),
-                reason = "too slow for queue_length",
-                "viewer lags, jumped to a newer key frame"
-            );
-        }
-    }
-
-    fn move_to(&mut self, sub: &Sub, to: u64) {
-        sub.offset.set(to);
-        if sub.generation.get() != self.headers.generation {
-            sub.generation.set(self.headers.generation);
-            let at = self.log.dts_at(to).or_else(|| self.log.newest_dts());
-            if let Some(at) = at {
-                self.packager.resume(&self.headers, at, &mut sub.rest.borrow_mut());
-            }
-        }
-    }
-
-    fn cut_to_border(&self, sub: &Sub) {
-        let at = sub.offset.get();
-        if at < self.log.start() {
-            return; // a paused subscriber whose place is gone; it rejoins later
-        }
-        let end = self.log.border(at);
-        let bytes = self.log.read(at);
-        let n = usize::try_from(end.saturating_sub(at)).unwrap_or(0);
-        if let Some(part) = bytes.get(..n)
-            && n > 0
-        {
-            sub.rest.borrow_mut().extend_from_slice(part);
-            sub.offset.set(end);
-        }
-    }
-
-    fn catch_up(&self, sub: &Sub) -> u64 {
-        let Sink::Direct(tcp) = &sub.sink else { return 0 };
-        if matches!(sub.state.get(), State::Closed(_)) {
-            return 0;
-        }
-        let mut sent = 0u64;
-        loop {
-            let mut rest = sub.rest.borrow_mut();
-            let from_rest = !rest.is_empty();
-            let bytes: &[u8] = if from_rest {
-                &rest
-            } else if sub.paused.get() {
-                &[]
-            } else {
-                let bytes = self.log.read(sub.offset.get());
-                bytes.get(..CATCH_UP).unwrap_or(bytes)
-            };
-            if bytes.is_empty() {
-                if rest.capacity() > 0 {
-                    *rest = Vec::new();
-                }
-                sub.state.set(State::Walking);
-                return sent;
-            }
-            let want = bytes.len();
-            match tcp.try_write(bytes) {
-                Ok(n) => {
-                    sent = sent.saturating_add(n as u64);
-                    sub.count_sent(n);
-                    sub.progress.set(Instant::now());
-                    if from_rest {
-                        rest.drain(..n.min(want));
-                    } else {
-                        sub.offset.set(sub.offset.get().saturating_add(n as u64));
-                    }
-                    if n < want {
-                        drop(rest);
-                        sub.block();
-                        return sent;
-                    }
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                    drop(rest);
-                    if sub.state.get() != State::Blocked {
-                        sub.progress.set(Instant::now());
-                    }
-                    sub.block();
-                    return sent;
-                }
-                Err(e) => {
-                    drop(rest);
-                    sub.close(End::Peer(e.kind()));
-                    return sent;
-                }
-            }
-        }
-    }
-
-    fn walk(&mut self, deadline: Instant) -> Walked {
-        let mut walked = Walked::default();
-        let dripping = matches!(self.delivery, Delivery::Drip(_));
-        let mut until_clock = CLOCK_EVERY;
-        while self.owed > 0 {
-            if self.pos >= self.subs.len() {
-                self.pos = 0;
-            }
-            let Some(sub) = self.subs.get(self.pos) else { break };
-            self.pos = self.pos.saturating_add(1);
-            self.owed = self.owed.saturating_sub(1);
-            if sub.state.get() != State::Walking || sub.paused.get() {
-                continue;
-            }
-            let offset = sub.offset.get();
-            let Sink::Direct(tcp) = &sub.sink else {
-                if self.log.head() > offset {
-                    sub.wake.notify_one();
-                }
-                continue;
-            };
-            let mut bytes = self.log.read(offset);
-            if dripping {
-                let mut to = offset;
-                for _ in 0..self.drip {
-                    to = self.log.next_border(to);
-                }
-                let n = usize::try_from(to.saturating_sub(offset)).unwrap_or(usize::MAX);
-                bytes = bytes.get(..n).unwrap_or(bytes);
-            }
-            if bytes.is_empty() {
-                continue;
-            }
-            walked.sends = walked.sends.saturating_add(1);
-            match tcp.try_write(bytes) {
-                Ok(n) => {
-                    walked.bytes = walked.bytes.saturating_add(n as u64);
-                    sub.offset.set(offset.saturating_add(n as u64));
-                    sub.count_sent(n);
-                    if n < bytes.len() {
-                        sub.progress.set(Instant::now());
-                        sub.block();
-                    }
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                    sub.progress.set(Instant::now());
-                    sub.block();
-                }
-                Err(e) => sub.close(End::Peer(e.kind())),
-            }
-            until_clock = until_clock.saturating_sub(1);
-            if until_clock == 0 {
-                until_clock = CLOCK_EVERY;
-                if Instant::now() >= deadline {
-                    break;
-                }
-            }
-        }
-        walked.more = self.owed > 0;
-        walked
     }
 }

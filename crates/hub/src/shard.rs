@@ -1,5 +1,8 @@
 //! A shard: one OS thread, one core, one single-threaded runtime. Sessions live and die on it.
 
+mod inbox;
+mod pacer;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -8,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use media::Frame;
@@ -18,30 +21,21 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
 use crate::frames::{FrameQueue, FrameReceiver, Received};
-use crate::pace::{Delivery, Demand, Governor, Pace};
-use crate::rendition::{Form, Rendition, Walked};
+use crate::pace::{Delivery, Governor, Pace};
+use crate::rendition::{Form, Rendition};
 use crate::stream::Stream;
 use crate::subscriber::{Sink, State, Sub, SubscribeOptions, Subscriber};
 
-/// Work handed to a shard from another thread.
-pub type Job = Box<dyn FnOnce(Rc<Shard>) + Send>;
+use inbox::JOBS;
+pub(crate) use inbox::{FrameTx, ShardMsg, What};
+pub use inbox::{Job, ShardHandle};
+use pacer::GOVERN;
 
-/// Sockets that may wait to be taken up by a shard. More means it is drowning: the acceptor then
-/// waits, and the kernel's backlog refuses in our stead.
-const JOBS: usize = 1024;
-/// Frames that may wait in a shard's inbox, all streams together: at 1,000 streams of 68
-/// messages a second that is 120 ms.
-const INBOX: usize = 8192;
-/// Subscribers that are served at once instead of by the pacer task.
-const INLINE_WALK: usize = 32;
-/// A walk yields after this long, so that joins, reads and the next frame get their turn.
-const SLICE: Duration = Duration::from_millis(2);
-/// Resolution of the pacer's timer.
-const TICK: Duration = Duration::from_millis(10);
-/// How often the governor looks at the load.
-const GOVERN: Duration = Duration::from_millis(500);
 /// Bytes of the buffer that all sessions of a shard read into.
 const SCRATCH: usize = 64 * 1024;
+
+/// Streams of one batch that are flushed together at its end; those beyond, frame by frame.
+const MAX_TOUCHED: usize = 64;
 
 /// Figures of one shard, for the API and for choosing the least loaded.
 #[derive(Debug, Default)]
@@ -64,74 +58,6 @@ pub struct ShardStats {
     pub renditions: AtomicUsize,
     /// Sessions that ended by a panic: each is a bug.
     pub panics: AtomicU64,
-}
-
-pub(crate) enum What {
-    Published,
-    Frame(Arc<Frame>),
-    Unpublished,
-}
-
-pub(crate) struct ShardMsg {
-    pub(crate) stream: u64,
-    pub(crate) seq: u64,
-    pub(crate) what: What,
-}
-
-/// The way into a shard's inbox. Frames are bounded, events (publish, unpublish) always fit.
-#[derive(Clone)]
-pub(crate) struct FrameTx {
-    tx: mpsc::UnboundedSender<ShardMsg>,
-    depth: Arc<AtomicUsize>,
-}
-
-impl FrameTx {
-    /// `false` when the inbox is full.
-    pub(crate) fn try_send_frame(&self, msg: ShardMsg) -> bool {
-        if self.depth.load(Relaxed) >= INBOX {
-            return false;
-        }
-        self.send_event(msg);
-        true
-    }
-
-    pub(crate) fn send_event(&self, msg: ShardMsg) {
-        self.depth.fetch_add(1, Relaxed);
-        // Fails only while the process ends.
-        let _ = self.tx.send(msg);
-    }
-}
-
-/// A shard as other threads see it.
-#[derive(Clone)]
-pub struct ShardHandle {
-    id: usize,
-    jobs: mpsc::Sender<Job>,
-    frames: FrameTx,
-    stats: Arc<ShardStats>,
-}
-
-impl ShardHandle {
-    /// Number of the shard, from 0.
-    pub fn id(&self) -> usize {
-        self.id
-    }
-
-    /// Its figures.
-    pub fn stats(&self) -> &ShardStats {
-        &self.stats
-    }
-
-    /// Runs `job` on the shard. Waits while the shard has too much to take up already.
-    /// `false` when the shard has ended.
-    pub async fn run(&self, job: Job) -> bool {
-        self.jobs.send(job).await.is_ok()
-    }
-
-    /// The same from a thread that must not wait; `false` when there is no room.
-    pub fn try_run(&self, job: Job) -> bool {
-        self.jobs.try_send(job).is_ok()
-    }
 }
 
 struct Local {
@@ -210,8 +136,9 @@ impl Shard {
         govern.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut batch = Vec::new();
         loop {
+            // In no fixed order: neither may a flood of frames keep out those who join and the
+            // governor who could lower it, nor the other way round.
             tokio::select! {
-                biased;
                 n = frames.recv_many(&mut batch, 256) => {
                     depth.fetch_sub(n, Relaxed);
                     if n == 0 {
@@ -226,17 +153,25 @@ impl Shard {
                     }
                     None => return,
                 },
-                _ = govern.tick() => self.guard("governor", || self.govern()),
+                _ = govern.tick() => {
+                    self.guard("governor", || self.govern());
+                }
             }
         }
     }
 
-    /// A panic in what a shard does for one session must not end the others.
-    fn guard(&self, what: &'static str, f: impl FnOnce()) {
-        if std::panic::catch_unwind(AssertUnwindSafe(f)).is_err() {
+    /// A panic in what a shard does for one session must not end the others. `false`: there was one.
+    pub(crate) fn guard(&self, what: &'static str, f: impl FnOnce()) -> bool {
+        let done = std::panic::catch_unwind(AssertUnwindSafe(f)).is_ok();
+        if !done {
             self.handle.stats.panics.fetch_add(1, Relaxed);
             tracing::error!(shard = self.id(), what, "bug: a panic was caught, the server goes on");
         }
+        done
+    }
+
+    pub(crate) fn inbox_is_drained(&self) -> bool {
+        self.handle.frames.is_drained()
     }
 
     /// Number of the shard.
@@ -325,6 +260,8 @@ impl Shard {
         initial: &[u8],
     ) -> Subscriber {
         let local = self.local(stream);
+        // Should the packager panic, the session that joins ends, and nothing is left behind.
+        let joining = Joining { shard: self, stream };
         let same = |r: &&Rc<Rendition>| r.name == form.name && r.variant == form.variant;
         let found = local.renditions.borrow().iter().find(same).cloned();
         let rendition = found.unwrap_or_else(|| {
@@ -344,10 +281,12 @@ impl Shard {
             rest: RefCell::default(),
             wake: Notify::new(),
             progress: Cell::new(Instant::now()),
+            awaits: Cell::new(None),
             told_lag: Cell::new(None),
             options,
         };
         let sub = rendition.add(sub, initial);
+        drop(joining);
         self.handle.stats.subscribers.fetch_add(1, Relaxed);
         Subscriber { sub, rendition, shard: self.clone() }
     }
@@ -358,8 +297,8 @@ impl Shard {
         let local = self.local(stream);
         let snapshot = stream.attach(self.id(), &self.handle.frames);
         let queue = Rc::new(FrameQueue::default());
-        queue.seq.set(snapshot.seq);
-        if stream.is_active() {
+        queue.is_new(snapshot.seq);
+        if snapshot.active {
             queue.push_event(Received::Published);
             for frame in snapshot.headers.in_order() {
                 queue.push(frame);
@@ -373,15 +312,18 @@ impl Shard {
     }
 
     pub(crate) fn drop_rendition(&self, rendition: &Rc<Rendition>) {
-        let stream = rendition.stream.clone();
+        self.drop_renditions(&rendition.stream, |r| Rc::ptr_eq(r, rendition));
+    }
+
+    fn drop_renditions(&self, stream: &Arc<Stream>, which: impl Fn(&Rc<Rendition>) -> bool) {
         if let Some(local) = self.streams.borrow().get(&stream.id) {
             let mut renditions = local.renditions.borrow_mut();
             let before = renditions.len();
-            renditions.retain(|r| !Rc::ptr_eq(r, rendition));
+            renditions.retain(|r| !which(r));
             let gone = before.saturating_sub(renditions.len());
             self.handle.stats.renditions.fetch_sub(gone, Relaxed);
         }
-        self.forget_if_unused(&stream);
+        self.forget_if_unused(stream);
     }
 
     pub(crate) fn left(&self) {
@@ -411,33 +353,46 @@ impl Shard {
     }
 
     pub(crate) fn deliver(&self, stream: u64, seq: u64, frame: &Arc<Frame>) {
-        let Some(local) = self.find(stream) else { return };
-        for rendition in local.renditions.borrow().iter() {
-            rendition.push(seq, frame);
-        }
-        for queue in local.receivers.borrow().iter() {
-            if seq > queue.seq.get() {
-                queue.push(frame);
-            }
-        }
+        self.each(stream, seq, |r| r.push(seq, frame), |q| q.push(frame));
     }
 
     fn receive(self: &Rc<Self>, batch: &mut Vec<ShardMsg>) {
         let mut touched: SmallVec<[u64; 16]> = SmallVec::new();
-        for msg in batch.drain(..) {
-            if !touched.contains(&msg.stream) && touched.len() < 64 {
-                touched.push(msg.stream);
-            }
-            match msg.what {
-                What::Frame(frame) => {
-                    self.deliver(msg.stream, msg.seq, &frame);
-                    if touched.len() >= 64 && !touched.contains(&msg.stream) {
-                        self.flush(msg.stream);
-                    }
+        for ShardMsg { stream, seq, what } in batch.drain(..) {
+            match what {
+                What::Frame(frame) => self.deliver(stream, seq, &frame),
+                What::Resume { headers, frame, lost } => self.each(
+                    stream,
+                    seq,
+                    |r| r.resume_stream(seq, &headers, &frame),
+                    |q| {
+                        q.lose(lost);
+                        headers.in_order().for_each(|config| q.push(config));
+                        q.push(&frame);
+                    },
+                ),
+                What::Published => {
+                    self.each(
+                        stream,
+                        seq,
+                        |r| r.refresh(None),
+                        |q| q.push_event(Received::Published),
+                    );
                 }
-                What::Published => self.event(msg.stream, |r| r.refresh(None), Received::Published),
                 What::Unpublished => {
-                    self.event(msg.stream, |r| r.unpublished(msg.seq), Received::Unpublished);
+                    self.each(
+                        stream,
+                        seq,
+                        |r| r.unpublished(seq),
+                        |q| q.push_event(Received::Unpublished),
+                    );
+                }
+            }
+            if !touched.contains(&stream) {
+                if touched.len() < MAX_TOUCHED {
+                    touched.push(stream);
+                } else {
+                    self.flush(stream);
                 }
             }
         }
@@ -446,16 +401,30 @@ impl Shard {
         }
     }
 
-    fn event(&self, stream: u64, each: impl Fn(&Rendition), told: Received) {
+    /// Hands something to all takers of a stream. A rendition that panics is taken out, and the
+    /// others do not notice.
+    fn each(
+        &self,
+        stream: u64,
+        seq: u64,
+        to_rendition: impl Fn(&Rendition),
+        to_queue: impl Fn(&FrameQueue),
+    ) {
         let Some(local) = self.find(stream) else { return };
+        let mut broken = None;
         for rendition in local.renditions.borrow().iter() {
-            each(rendition);
-            if rendition.owed() > 0 {
-                self.enqueue_walk(rendition);
+            if !self.guard("rendition", || to_rendition(rendition)) {
+                rendition.break_off();
+                broken = Some(rendition.stream.clone());
             }
         }
         for queue in local.receivers.borrow().iter() {
-            queue.push_event(told.clone());
+            if queue.is_new(seq) {
+                to_queue(queue);
+            }
+        }
+        if let Some(stream) = broken {
+            self.drop_renditions(&stream, |r| r.broken.get());
         }
     }
 
@@ -467,129 +436,16 @@ impl Shard {
             }
         }
     }
+}
 
-    /// Lets the pacer act on what was delivered to a stream.
-    pub(crate) fn flush(&self, stream: u64) {
-        let Some(local) = self.find(stream) else { return };
-        let now = Instant::now();
-        for rendition in local.renditions.borrow().iter() {
-            if rendition.flush(self.pace.get(), now) {
-                self.look_after(rendition);
-            }
-        }
-    }
+/// Takes away what was made for a subscriber that did not come to be.
+struct Joining<'a> {
+    shard: &'a Shard,
+    stream: &'a Arc<Stream>,
+}
 
-    /// Serves a small walk at once; leaves a large one, or a wait, to the pacer task.
-    fn look_after(&self, rendition: &Rc<Rendition>) {
-        let owed = rendition.owed();
-        if owed > 0 && owed <= INLINE_WALK {
-            self.walk(rendition);
-        }
-        if rendition.owed() > 0 {
-            self.enqueue_walk(rendition);
-        } else {
-            let mut waiting = self.waiting.borrow_mut();
-            if !waiting.iter().any(|r| Rc::ptr_eq(r, rendition)) {
-                waiting.push(rendition.clone());
-                if waiting.len() == 1 {
-                    self.pacer.notify_one();
-                }
-            }
-        }
-    }
-
-    fn enqueue_walk(&self, rendition: &Rc<Rendition>) {
-        let mut walks = self.walks.borrow_mut();
-        if !walks.iter().any(|r| Rc::ptr_eq(r, rendition)) {
-            walks.push_back(rendition.clone());
-            self.pacer.notify_one();
-        }
-    }
-
-    fn walk(&self, rendition: &Rc<Rendition>) -> Walked {
-        let begun = Instant::now();
-        let walked = rendition.walk(begun + SLICE);
-        let spent = begun.elapsed();
-        let ns = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
-        self.walk_ns.set(self.walk_ns.get().saturating_add(ns));
-        self.sends.set(self.sends.get().saturating_add(walked.sends));
-        let stats = &self.handle.stats;
-        stats.sends.fetch_add(walked.sends, Relaxed);
-        stats.sent_bytes.fetch_add(walked.bytes, Relaxed);
-        stats.walk_us.fetch_add(ns / 1000, Relaxed);
-        walked
-    }
-
-    async fn pace_loop(self: Rc<Self>) {
-        let mut timer = tokio::time::interval(TICK);
-        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            let idle = self.waiting.borrow().is_empty();
-            if self.walks.borrow().is_empty() {
-                tokio::select! {
-                    () = self.pacer.notified() => {}
-                    _ = timer.tick(), if !idle => self.guard("pacer timer", || self.on_timer()),
-                }
-            }
-            loop {
-                let next = self.walks.borrow_mut().pop_front();
-                let Some(rendition) = next else { break };
-                self.guard("walk", || {
-                    if self.walk(&rendition).more {
-                        self.walks.borrow_mut().push_back(rendition.clone());
-                    }
-                });
-                tokio::task::yield_now().await;
-            }
-        }
-    }
-
-    fn on_timer(&self) {
-        let now = Instant::now();
-        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
-        for rendition in waiting {
-            let still = rendition.on_timer(self.pace.get(), now);
-            let owed = rendition.owed();
-            if owed > 0 && owed <= INLINE_WALK {
-                self.walk(&rendition);
-            } else if owed > 0 {
-                self.enqueue_walk(&rendition);
-            }
-            if still {
-                self.waiting.borrow_mut().push(rendition);
-            }
-        }
-    }
-
-    fn govern(&self) {
-        let mut demand = Demand::default();
-        let mut log_bytes = 0usize;
-        let per_s = 1.0 / GOVERN.as_secs_f64();
-        let pace = self.pace.get();
-        for local in self.streams.borrow().values() {
-            for rendition in local.renditions.borrow().iter() {
-                log_bytes = log_bytes.saturating_add(rendition.memory());
-                let p = rendition.take_period(pace);
-                let subs = p.subs as f64;
-                let frames = if p.video > 0 { p.video } else { p.batches.min(13) };
-                if p.adaptive {
-                    demand.message += subs * f64::from(p.batches) * per_s;
-                    demand.frame += subs * f64::from(frames) * per_s;
-                } else {
-                    demand.fixed += subs * f64::from(frames) * per_s / f64::from(p.k);
-                }
-            }
-        }
-        let mut governor = self.governor.borrow_mut();
-        let spent = Duration::from_nanos(self.walk_ns.replace(0));
-        governor.measured(self.sends.replace(0), spent);
-        let new = governor.decide(demand);
-        if new != pace {
-            tracing::debug!(shard = self.id(), ?pace, ?new, "pace changes");
-        }
-        self.pace.set(new);
-        let k = if new == Pace::Message { 0 } else { new.k() };
-        self.handle.stats.pace.store(k, Relaxed);
-        self.handle.stats.log_bytes.store(log_bytes, Relaxed);
+impl Drop for Joining<'_> {
+    fn drop(&mut self) {
+        self.shard.drop_renditions(self.stream, |r| r.is_unused());
     }
 }

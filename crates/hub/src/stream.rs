@@ -1,13 +1,17 @@
 //! A stream: its identity, its one publisher, what a joiner needs, and which shards take it.
 
+mod gop;
+mod headers;
+mod publisher;
+
 use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use media::{Codec, Flags, Frame, Kind};
+use media::{Frame, Kind};
 use smallvec::SmallVec;
 use tokio::sync::watch;
 
@@ -15,13 +19,14 @@ use crate::door::{Door, DoorOptions};
 use crate::registry::{Hub, StreamEvent};
 use crate::shard::{FrameTx, Shard, ShardMsg, What};
 
+pub(crate) use gop::{GopAction, GopRule, MAX_GOP_BYTES, PURE_AUDIO_FRAMES};
+pub use headers::{Headers, TrackState};
+use publisher::STALE_AFTER;
+pub use publisher::{Busy, EndPublish, Publisher, PublisherOwner, Superseded, Takeover};
+
 /// Tracks of one kind that a stream keeps configurations for. Encoders send one, multitrack ones
 /// a handful; the bound keeps a hostile publisher from growing the table.
 const MAX_TRACKS: usize = 32;
-
-/// Audio frames after which a stream without video counts as pure audio, which is not cached.
-/// About 2.5 s of AAC: SRS uses the same number.
-const PURE_AUDIO_FRAMES: usize = 115;
 
 /// Which stream: virtual host, application and name, each already normalised at the door.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,79 +58,6 @@ impl fmt::Display for StreamKey {
     }
 }
 
-/// What a new taker gets before the first frame.
-#[derive(Clone, Debug, Default)]
-pub struct Headers {
-    /// The stream's metadata (`onMetaData`), if the publisher sent any.
-    pub metadata: Option<Arc<Frame>>,
-    /// Configurations, audio before video, lower tracks first.
-    pub configs: SmallVec<[Arc<Frame>; 4]>,
-    /// Goes up with each change of the above.
-    pub generation: u64,
-    /// A video frame or configuration has been seen from this publisher.
-    pub has_video: bool,
-    /// An audio frame or configuration has been seen from this publisher.
-    pub has_audio: bool,
-}
-
-impl Headers {
-    /// Metadata, audio, video: the order in which SRS sends them.
-    pub fn in_order(&self) -> impl Iterator<Item = &Arc<Frame>> {
-        self.metadata.iter().chain(self.configs.iter())
-    }
-
-    /// Takes a frame in. `true` when it is a configuration or metadata that differs from what
-    /// was known.
-    pub(crate) fn book(&mut self, frame: &Frame) -> bool {
-        let kind = frame.kind();
-        match kind {
-            Kind::Video => self.has_video = true,
-            Kind::Audio => self.has_audio = true,
-            Kind::Data => {}
-        }
-        if !frame.is_config() || self.holds(frame) {
-            return false;
-        }
-        self.generation = self.generation.saturating_add(1);
-        if kind == Kind::Data && frame.track == 0 {
-            self.metadata = Some(Arc::new(frame.clone()));
-            return true;
-        }
-        self.configs.retain(|f| f.kind() != kind || f.track != frame.track);
-        if self.configs.len() < MAX_TRACKS {
-            self.configs.push(Arc::new(frame.clone()));
-            self.configs.sort_by_key(|f| (f.kind() == Kind::Video, f.track));
-        }
-        true
-    }
-
-    /// Whether this very configuration is known already.
-    fn holds(&self, frame: &Frame) -> bool {
-        let same = |f: &&Arc<Frame>| f.codec == frame.codec && f.payload == frame.payload;
-        if frame.kind() == Kind::Data && frame.track == 0 {
-            return self.metadata.as_ref().is_some_and(|f| same(&f));
-        }
-        self.configs.iter().any(|f| f.track == frame.track && same(&f))
-    }
-}
-
-/// A track as the API tells it.
-#[derive(Clone, Debug)]
-pub struct TrackState {
-    /// Coding of the track.
-    pub codec: Codec,
-    /// Track number within its kind.
-    pub track: u8,
-    /// The container's name for the coding, see [`Frame::tag`].
-    pub tag: u32,
-    /// Its configuration, if the coding has one and it arrived.
-    pub config: Option<Bytes>,
-    /// The first bytes of its first frame, for codings that describe themselves in band.
-    pub first: Bytes,
-    /// Media frames so far.
-    pub frames: u64,
-}
-
 /// Counters of a stream. Written by its publisher's and takers' shards, read by the API.
 #[derive(Debug, Default)]
 pub struct StreamStats {
@@ -143,37 +75,6 @@ pub struct StreamStats {
     pub dropped_lag: AtomicU64,
     /// Times the timeline was re-anchored.
     pub discontinuities: AtomicU64,
-}
-
-/// Whether a new publisher takes the stream from one that is there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Takeover {
-    /// Never: the first one stays until it leaves.
-    Off,
-    /// When the old one has sent nothing for a second.
-    #[default]
-    Stale,
-    /// Always: the newest wins.
-    Always,
-}
-
-/// How long a publisher must have been silent to count as dead for [`Takeover::Stale`]. At half,
-/// a Wi-Fi hiccup loses the stream to a rival; at double, a reconnecting encoder is refused twice.
-const STALE_AFTER: Duration = Duration::from_secs(1);
-
-/// Why a publisher was ended from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndPublish {
-    /// A newer publisher took the stream.
-    TakenOver,
-}
-
-/// The session behind a publisher, as far as the hub needs to know it.
-pub trait PublisherOwner: Send + Sync {
-    /// Ends the session soon. Called with no lock held; must not block.
-    fn end(&self, why: EndPublish);
-    /// The session id, for the API and the log.
-    fn id(&self) -> &str;
 }
 
 /// Options of a stream that come from its virtual host.
@@ -203,19 +104,6 @@ impl Default for PublishOptions {
     }
 }
 
-/// The stream has a live publisher already.
-#[derive(Debug, thiserror::Error)]
-#[error("the stream is being published by session {by}")]
-pub struct Busy {
-    /// Session id of the publisher that is there.
-    pub by: String,
-}
-
-/// A newer publisher has taken the stream; this one may not push any more.
-#[derive(Debug, thiserror::Error)]
-#[error("another publisher has taken over the stream")]
-pub struct Superseded;
-
 struct Slot {
     epoch: u64,
     owner: Arc<dyn PublisherOwner>,
@@ -226,8 +114,8 @@ struct Slot {
 struct Taker {
     shard: usize,
     tx: FrameTx,
-    /// The inbox was full: wait for a key frame before sending again.
-    lost: bool,
+    /// Frames that did not fit into the inbox; none follows before a key frame does.
+    lost: u64,
 }
 
 pub(crate) struct Inner {
@@ -250,6 +138,7 @@ pub(crate) struct Snapshot {
     pub(crate) headers: Arc<Headers>,
     pub(crate) gop: Vec<Arc<Frame>>,
     pub(crate) seq: u64,
+    pub(crate) active: bool,
 }
 
 /// One live stream. Shared between threads; lives as long as somebody holds it or a client uses it.
@@ -291,7 +180,7 @@ impl Stream {
                 gop: Vec::new(),
                 seq: 0,
                 takers: Vec::new(),
-                idle_since: Some(started),
+                idle_since: Some(Instant::now()),
             }),
         }
     }
@@ -354,10 +243,15 @@ impl Stream {
     pub(crate) fn attach(&self, shard: usize, tx: &FrameTx) -> Snapshot {
         let mut inner = self.lock();
         if !inner.takers.iter().any(|t| t.shard == shard) {
-            inner.takers.push(Taker { shard, tx: tx.clone(), lost: false });
+            inner.takers.push(Taker { shard, tx: tx.clone(), lost: 0 });
         }
         inner.idle_since = None;
-        Snapshot { headers: inner.headers.clone(), gop: inner.gop.clone(), seq: inner.seq }
+        Snapshot {
+            headers: inner.headers.clone(),
+            gop: inner.gop.clone(),
+            seq: inner.seq,
+            active: inner.publisher.is_some(),
+        }
     }
 
     pub(crate) fn detach(&self, shard: usize) {
@@ -368,8 +262,9 @@ impl Stream {
         }
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn ms_at(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.started);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Makes the calling session the stream's publisher.
@@ -383,7 +278,7 @@ impl Stream {
         owner: Arc<dyn PublisherOwner>,
         options: PublishOptions,
     ) -> Result<Publisher, Busy> {
-        let now = self.now_ms();
+        let now = self.ms_at(Instant::now());
         let seen_ms = Arc::new(AtomicU64::new(now));
         let mut inner = self.lock();
         if let Some(old) = &inner.publisher {
@@ -411,9 +306,11 @@ impl Stream {
         inner.options = options;
         inner.idle_since = None;
         self.active.store(true, Relaxed);
+        inner.seq = inner.seq.saturating_add(1);
+        let seq = inner.seq;
         for taker in &mut inner.takers {
-            taker.lost = false;
-            taker.tx.send_event(ShardMsg { stream: self.id, seq: 0, what: What::Published });
+            taker.lost = 0;
+            taker.tx.send_event(ShardMsg { stream: self.id, seq, what: What::Published });
         }
         drop(inner);
         if let Some(old) = old {
@@ -427,6 +324,7 @@ impl Stream {
             epoch,
             seen_ms,
             ready: SmallVec::new(),
+            detour: true,
         };
         hub.emit(shard, &StreamEvent::Published(self.clone()));
         Ok(publisher)
@@ -535,191 +433,6 @@ impl Inner {
                 track.first = Bytes::copy_from_slice(head);
             }
         }
-    }
-}
-
-/// The right to push frames into a stream. One at a time per stream; dropping it ends the
-/// publish. Lives on one shard and never leaves it.
-pub struct Publisher {
-    stream: Arc<Stream>,
-    hub: Arc<Hub>,
-    shard: Rc<Shard>,
-    epoch: u64,
-    seen_ms: Arc<AtomicU64>,
-    ready: SmallVec<[(u64, Arc<Frame>); 4]>,
-}
-
-impl Publisher {
-    /// The stream it publishes.
-    pub fn stream(&self) -> &Arc<Stream> {
-        &self.stream
-    }
-
-    /// Says that the publisher's connection is alive though it may have sent no frame.
-    pub fn touch(&self) {
-        self.seen_ms.store(self.stream.now_ms(), Relaxed);
-    }
-
-    /// Switches absolute time on (`atc_auto`: the encoder's metadata asked for it).
-    pub fn set_atc(&self, on: bool) {
-        self.stream.lock().door.set_atc(on);
-    }
-
-    /// Hands one frame to every shard that takes the stream. Times may be of any clock: the door
-    /// puts them on the stream's timeline. On the frame path: one uncontended lock, one allocation.
-    /// Nothing is sent to subscribers of this shard before [`flush`](Self::flush).
-    ///
-    /// # Errors
-    /// [`Superseded`] when another publisher has taken the stream over.
-    pub fn push(&mut self, frame: Frame) -> Result<(), Superseded> {
-        let now = Instant::now();
-        self.touch();
-        let stats = &self.stream.stats;
-        stats.recv_bytes.fetch_add(frame.payload.len() as u64, Relaxed);
-        let mut changed = false;
-        {
-            let mut guard = self.stream.lock();
-            let inner = &mut *guard;
-            if inner.publisher.as_ref().is_none_or(|p| p.epoch != self.epoch) {
-                return Err(Superseded);
-            }
-            let mut out: SmallVec<[Frame; 4]> = SmallVec::new();
-            inner.door.push(frame, now, &mut out);
-            for frame in out {
-                if frame.flags.contains(Flags::DISCONTINUITY) {
-                    stats.discontinuities.fetch_add(1, Relaxed);
-                }
-                let Some((frame, notable)) = inner.admit(frame, stats) else { continue };
-                changed |= notable;
-                inner.seq = inner.seq.saturating_add(1);
-                let seq = inner.seq;
-                for taker in &mut inner.takers {
-                    if taker.shard == self.shard.id() {
-                        self.ready.push((seq, frame.clone()));
-                    } else {
-                        taker.offer(self.stream.id, seq, &frame, stats);
-                    }
-                }
-            }
-        }
-        for (seq, frame) in self.ready.drain(..) {
-            self.shard.deliver(self.stream.id, seq, &frame);
-        }
-        if changed {
-            self.stream.changed.send_modify(|v| *v = v.wrapping_add(1));
-        }
-        Ok(())
-    }
-
-    /// Lets the pacer of this shard act on what was pushed. Call it once after the frames of one
-    /// read, so that they leave in one send.
-    pub fn flush(&self) {
-        self.shard.flush(self.stream.id);
-    }
-}
-
-impl Taker {
-    fn offer(&mut self, stream: u64, seq: u64, frame: &Arc<Frame>, stats: &StreamStats) {
-        if self.lost && !frame.is_key() && !frame.is_config() {
-            stats.dropped_inbox.fetch_add(1, Relaxed);
-            return;
-        }
-        let what = What::Frame(frame.clone());
-        self.lost = !self.tx.try_send_frame(ShardMsg { stream, seq, what });
-        if self.lost {
-            stats.dropped_inbox.fetch_add(1, Relaxed);
-        }
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        if self.stream.unpublish(self.epoch) {
-            self.hub.emit(&self.shard, &StreamEvent::Unpublished(self.stream.clone()));
-        }
-    }
-}
-
-/// What a frame means for the cache of joiners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GopAction {
-    /// A key frame: the cache begins here.
-    Restart,
-    /// Belongs to the cache.
-    Keep,
-    /// The cache is of no use any more: joiners start at the head.
-    Clear,
-    /// Not cached.
-    Pass,
-}
-
-/// Decides which frames a joiner gets; the same rule for the stream and for each log.
-#[derive(Clone, Debug)]
-pub(crate) struct GopRule {
-    enabled: bool,
-    max_frames: usize,
-    open: bool,
-    frames: usize,
-    audio_run: usize,
-}
-
-impl GopRule {
-    pub(crate) fn new(options: &PublishOptions) -> Self {
-        Self {
-            enabled: options.gop_cache,
-            max_frames: options.gop_cache_max_frames,
-            open: false,
-            frames: 0,
-            audio_run: 0,
-        }
-    }
-
-    fn reconfigure(&mut self, options: &PublishOptions) {
-        self.enabled = options.gop_cache;
-        self.max_frames = options.gop_cache_max_frames;
-        if !self.enabled {
-            self.open = false;
-        }
-    }
-
-    /// `new_config`: the frame is a configuration that differs from the one before.
-    pub(crate) fn observe(&mut self, frame: &Frame, new_config: bool) -> GopAction {
-        if !self.enabled {
-            return GopAction::Pass;
-        }
-        let kind = frame.kind();
-        if frame.is_config() {
-            // What was cached was coded with the old configuration: a joiner gets the new one
-            // first and could not decode it.
-            if kind == Kind::Video && new_config && self.open {
-                self.open = false;
-                return GopAction::Clear;
-            }
-            return if self.open && kind != Kind::Data { GopAction::Keep } else { GopAction::Pass };
-        }
-        if kind == Kind::Video {
-            self.audio_run = 0;
-            if frame.is_key() && frame.track == 0 {
-                self.open = true;
-                self.frames = 1;
-                return GopAction::Restart;
-            }
-        } else if kind == Kind::Audio {
-            self.audio_run = self.audio_run.saturating_add(1);
-            if self.open && self.audio_run > PURE_AUDIO_FRAMES {
-                self.open = false;
-                return GopAction::Clear;
-            }
-        }
-        if !self.open {
-            return GopAction::Pass;
-        }
-        self.frames = self.frames.saturating_add(1);
-        if self.max_frames > 0 && self.frames > self.max_frames {
-            self.open = false;
-            return GopAction::Clear;
-        }
-        GopAction::Keep
     }
 }
 

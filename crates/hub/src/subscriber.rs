@@ -45,6 +45,8 @@ pub enum End {
     Stalled,
     /// Control messages piled up because the peer does not read.
     Overflow,
+    /// The wire form could not be made: a bug, which was logged.
+    Broken,
 }
 
 /// Options of one subscription.
@@ -61,9 +63,10 @@ pub struct SubscribeOptions {
     pub from_key: bool,
 }
 
-/// Bytes that may wait in front of the log for one subscriber: control messages and the rest of a
-/// message that was cut. More means that the peer does not read while it keeps asking.
-const REST_LIMIT: usize = 1 << 20;
+/// Bytes in front of the log (control messages and the rest of a message that was cut) beyond which
+/// a subscriber gets no more of them: the peer does not read while it keeps asking. One message
+/// may exceed it, since a burst of several streams on one connection is one.
+pub(crate) const REST_LIMIT: usize = 1 << 20;
 /// Most bytes handed to the kernel in one call while catching up.
 pub(crate) const CATCH_UP: usize = 256 * 1024;
 
@@ -95,11 +98,20 @@ pub(crate) struct Sub {
     pub(crate) rest: RefCell<Vec<u8>>,
     pub(crate) wake: Notify,
     pub(crate) progress: Cell<Instant>,
+    /// Lost its place and waits for a key frame: the number of the first message it did not get.
+    pub(crate) awaits: Cell<Option<u64>>,
     pub(crate) told_lag: Cell<Option<Instant>>,
     pub(crate) options: SubscribeOptions,
 }
 
 impl Sub {
+    /// Whether messages of the log may go to it now.
+    pub(crate) fn takes_media(&self) -> bool {
+        !self.paused.get()
+            && self.awaits.get().is_none()
+            && !matches!(self.state.get(), State::Closed(_))
+    }
+
     pub(crate) fn close(&self, end: End) {
         if !matches!(self.state.get(), State::Closed(_)) {
             self.state.set(State::Closed(end));
@@ -108,7 +120,9 @@ impl Sub {
     }
 
     pub(crate) fn block(&self) {
-        self.state.set(State::Blocked);
+        if !matches!(self.state.get(), State::Closed(_)) {
+            self.state.set(State::Blocked);
+        }
         self.wake.notify_one();
     }
 
@@ -161,13 +175,10 @@ impl Subscriber {
             if let State::Closed(end) = self.sub.state.get() {
                 return Err(end);
             }
-            if self.rendition.has_bytes(&self.sub) && self.sub.state.get() == State::Walking {
-                return Ok(());
-            }
-            self.sub.wake.notified().await;
             if self.rendition.has_bytes(&self.sub) {
                 return Ok(());
             }
+            self.sub.wake.notified().await;
         }
     }
 
@@ -179,7 +190,7 @@ impl Subscriber {
     /// Puts whole protocol messages between two messages of the stream. Sent at once when the
     /// socket allows it.
     pub fn send_control(&self, bytes: &[u8]) {
-        if self.sub.rest.borrow().len() + bytes.len() > REST_LIMIT {
+        if self.sub.rest.borrow().len() > REST_LIMIT {
             self.sub.close(End::Overflow);
             return;
         }

@@ -5,18 +5,36 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use gate::Host;
-use gate::conf::{Config, Listen};
+use gate::conf::{Config, Listen, VhostSection};
 
-/// Prints it, unless the server runs in the background.
+/// Prints it, unless the server runs in the background or the console takes a log for machines.
 pub(crate) fn print(host: &Arc<Host>, config: &Config, demo: bool) {
     let root = config.root();
-    if root.bool("daemon") && !demo {
+    let machines = root.str("log_format") == "json" && root.str("srs_log_tank") == "console";
+    if (root.bool("daemon") && !demo) || machines {
         return;
     }
     let text = text(host, config, demo);
     let mut out = std::io::stdout().lock();
     let bold = out.is_terminal();
     let _ = if bold { writeln!(out, "\x1b[1m{text}\x1b[0m") } else { writeln!(out, "{text}") };
+    let _ = out.flush();
+}
+
+/// Says where a server that goes to the background can be found again.
+pub(crate) fn background(config: &Config) {
+    let root = config.root();
+    let log = match root.str("srs_log_tank") {
+        "console" => "the console",
+        _ => root.str("srs_log_file"),
+    };
+    let version = crate::server::VERSION;
+    let pid = root.str("pid");
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(
+        out,
+        "millrace {version} goes to the background (daemon on); log: {log}, pid file: {pid}"
+    );
     let _ = out.flush();
 }
 
@@ -47,7 +65,11 @@ fn text(host: &Arc<Host>, config: &Config, demo: bool) -> String {
         let _ = write!(out, "\n  {name:<9} {url}");
     };
     let vhost = config.vhost(gate::conf::DEFAULT_VHOST);
-    let remux = vhost.as_ref().is_some_and(|v| v.bool("http_remux.enabled"));
+    let remux = |end: &str| {
+        let mounted =
+            |v: &VhostSection<'_>| v.list("http_remux.mount").iter().any(|m| m.ends_with(end));
+        vhost.as_ref().is_some_and(|v| v.bool("http_remux.enabled") && mounted(v))
+    };
     let hls = vhost.as_ref().is_some_and(|v| v.bool("hls.enabled"));
     let rtmp = base("rtmp", root.listen("listen").first(), 1935);
     let http = base("http", root.listen("http_server.listen").first(), 80)
@@ -67,8 +89,10 @@ fn text(host: &Arc<Host>, config: &Config, demo: bool) -> String {
         if hls {
             row("", &format!("{http}/live/livestream.m3u8   (HLS: browsers, phones)"));
         }
-        if remux {
+        if remux(".flv") {
             row("", &format!("{http}/live/livestream.flv    (also over WebSocket)"));
+        }
+        if remux(".ts") {
             row("", &format!("{http}/live/livestream.ts"));
         }
     }

@@ -137,7 +137,8 @@ fn show(list: &[Diagnostic]) {
     }
     let errors = list.iter().filter(|d| d.severity == Severity::Error).count();
     if errors > 0 {
-        let _ = writeln!(err, "millrace: {errors} errors, not started");
+        let plural = if errors == 1 { "" } else { "s" };
+        let _ = writeln!(err, "millrace: {errors} error{plural}, not started");
     }
 }
 

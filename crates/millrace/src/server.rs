@@ -99,8 +99,17 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
     let allowed = process::raise_open_files();
     process::check_open_files(gate::Limits::new(&config).max_connections, allowed)?;
     process::enter(Path::new(root.str("work_dir")))?;
+    // Before going to the background, so that a second instance is told on the terminal.
+    let mut pid = match start.fileless {
+        true => None,
+        false => Some(PidFile::create(Path::new(root.str("pid")))?),
+    };
     if daemon {
+        banner::background(&config);
         process::daemonize()?;
+        if let Some(pid) = &mut pid {
+            pid.write()?;
+        }
     }
     // From here on there may be threads.
     let log = log::start(&log::Options::new(&config))
@@ -111,10 +120,6 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
             _ => tracing::warn!("{}", note.one_line()),
         }
     }
-    let pid = match start.fileless {
-        true => None,
-        false => Some(PidFile::create(Path::new(root.str("pid")))?),
-    };
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")

@@ -36,8 +36,8 @@ pub(crate) struct Shared {
 
 /// A player's session: a series of requests that carry one mark.
 struct Viewer {
-    session: Session,
-    _grant: PlayGrant,
+    /// Nothing: it was kicked off. Its mark is kept, so that asking on does not let it in again.
+    session: Option<(Session, PlayGrant)>,
     seen: Instant,
     patience: Duration,
 }
@@ -123,10 +123,13 @@ impl Shared {
         {
             let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
             let old = |_: &Arc<str>, v: &mut Viewer| v.seen.elapsed() > v.patience;
-            gone.extend(contexts.extract_if(old).map(|(_, v)| v));
+            let old = contexts.extract_if(old).filter_map(|(_, v)| v.session);
+            gone.extend(old.map(|s| (s, "the player asks no more")));
+            let kicked = |v: &mut Viewer| v.session.take_if(|(s, _)| s.kick_reason().is_some());
+            gone.extend(contexts.values_mut().filter_map(kicked).map(|s| (s, "kicked off")));
         }
-        for viewer in gone {
-            viewer.session.closed(&Close::done("the player asks no more"));
+        for ((session, _grant), why) in gone {
+            session.closed(&Close::done(why));
         }
     }
 
@@ -139,12 +142,13 @@ impl Shared {
     fn touch(&self, mark: &str, bytes: usize) -> Option<bool> {
         let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
         let viewer = contexts.get_mut(mark)?;
-        if viewer.session.kick_reason().is_some() {
+        viewer.seen = Instant::now();
+        let Some((session, _)) = viewer.session.as_ref() else { return Some(false) };
+        if session.kick_reason().is_some() {
             return Some(false);
         }
-        viewer.seen = Instant::now();
-        Counters::add(&viewer.session.counters.send_bytes, bytes as u64);
-        Counters::add(&viewer.session.counters.messages, 1);
+        Counters::add(&session.counters.send_bytes, bytes as u64);
+        Counters::add(&session.counters.messages, 1);
         Some(true)
     }
 }
@@ -433,7 +437,8 @@ impl HlsGate {
             key
         );
         let patience = (asked.config.window * 2).max(Duration::from_secs(10));
-        let viewer = Viewer { session, _grant: grant, seen: Instant::now(), patience };
+        let session = Some((session, grant));
+        let viewer = Viewer { session, seen: Instant::now(), patience };
         let mut contexts = self.shared.contexts.lock().unwrap_or_else(PoisonError::into_inner);
         contexts.insert(mark.into(), viewer);
         Ok(())

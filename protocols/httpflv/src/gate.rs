@@ -170,7 +170,8 @@ impl Asked {
         }
         let framing = match request.version() {
             _ if upgrade.is_some() => Framing::WebSocket,
-            Version::HTTP_11 if !asks_to_close(request.headers()) => Framing::Chunked,
+            // FFmpeg says `Connection: close` and yet takes a bare body's end for a cut.
+            Version::HTTP_11 => Framing::Chunked,
             _ => Framing::Raw,
         };
         let wire =
@@ -302,10 +303,6 @@ impl Upgrade {
 fn has_word(headers: &HeaderMap, name: &header::HeaderName, word: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|w| w.trim().eq_ignore_ascii_case(word))
-}
-
-fn asks_to_close(headers: &HeaderMap) -> bool {
-    has_word(headers, &header::CONNECTION, "close")
 }
 
 fn allow_origins(headers: &mut HeaderMap) {

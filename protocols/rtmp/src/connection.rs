@@ -53,10 +53,12 @@ pub(crate) fn spawn(host: &Arc<Host>, shard: &Rc<Shard>, served: Served, secure:
         others: Vec::new(),
         session,
     };
-    shard.spawn(&id, async move {
+    // Boxed, since a task that is handed on by value holds room for two of it.
+    let task = Box::pin(async move {
         let _permit = served.permit;
         connection.run().await;
     });
+    shard.spawn(&id, task);
 }
 
 struct Connection {
@@ -85,11 +87,11 @@ enum Wake {
 impl Connection {
     async fn run(mut self) {
         let close = loop {
-            if let Err(close) = Box::pin(self.pump()).await {
+            if let Err(close) = self.pump().await {
                 break close;
             }
             match self.wait().await {
-                Wake::Kicked(why) => break self.kicked(why).await,
+                Wake::Kicked(why) => break Box::pin(self.kicked(why)).await,
                 Wake::Ended(close) => break close,
                 Wake::Other => self.mix(),
                 Wake::Read(Ok(Some(()))) => {}
@@ -111,7 +113,7 @@ impl Connection {
                 }
             }
         };
-        self.finish(&close).await;
+        Box::pin(self.finish(&close)).await;
     }
 
     /// The next thing that happens. Every branch may be cancelled without loss.
@@ -172,51 +174,78 @@ impl Connection {
         })
     }
 
-    /// Does what the session asks for until it asks for nothing more.
+    /// Does what the session asks for until it asks for nothing more. What is rare is boxed: a
+    /// player's task, of which there are thousands, must not hold room for it.
     async fn pump(&mut self) -> Result<(), Close> {
+        while let Some(event) = self.relay()? {
+            Box::pin(self.act(event)).await?;
+        }
+        match self.rtmp.poll_transmit() {
+            Some(bytes) => Box::pin(self.transmit(bytes)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Hands media to its stream, up to the first event that asks for something else.
+    fn relay(&mut self) -> Result<Option<Event>, Close> {
         let mut pushed = false;
-        while let Some(event) = self.rtmp.poll_event() {
-            match event {
-                Event::Media { msid, media, timestamp_ms, body } => {
+        let next = loop {
+            match self.rtmp.poll_event() {
+                Some(Event::Media { msid, media, timestamp_ms, body }) => {
                     self.media(msid, media, timestamp_ms, body)?;
                     pushed = true;
                 }
-                Event::ConnectAsked(connect) => self.connect_asked(connect),
-                Event::PublishAsked(asked) => self.publish_asked(*asked).await?,
-                Event::PlayAsked(asked) => self.play_asked(*asked).await?,
-                Event::Unpublish { msid } => {
-                    for p in self.publications.extract_if(.., |p| p.msid == msid) {
-                        let stream = p.publisher.stream().key.url();
-                        events::unpublished(&self.session.id, &stream);
-                    }
-                }
-                Event::StopPlay { msid } => self.stop_play(msid).await,
-                Event::Pause { msid, on } => self.pause(msid, on),
-                Event::ReceiveAudio { msid, on } => self.rejoin(msid, |f| f.audio = on).await?,
-                Event::ReceiveVideo { msid, on } => self.rejoin(msid, |f| f.video = on).await?,
-                Event::Closed(close) => {
-                    self.transmit().await?;
-                    let fault = match close.fault() {
-                        session::Fault::Peer => Fault::Peer,
-                        session::Fault::Us => Fault::Us,
-                        session::Fault::Nobody => Fault::Nobody,
-                    };
-                    let code = u32::from(close.code());
-                    return Err(Close { fault, code, reason: close.to_string() });
-                }
+                other => break other,
             }
-        }
+        };
         if pushed {
             for p in &self.publications {
                 p.publisher.flush();
             }
         }
-        self.transmit().await
+        Ok(next)
+    }
+
+    async fn act(&mut self, event: Event) -> Result<(), Close> {
+        match event {
+            Event::Media { .. } => {} // `relay` keeps them
+            Event::ConnectAsked(connect) => self.connect_asked(connect),
+            Event::PublishAsked(asked) => self.publish_asked(*asked).await?,
+            Event::PlayAsked(asked) => self.play_asked(*asked).await?,
+            Event::Unpublish { msid } => {
+                for p in self.publications.extract_if(.., |p| p.msid == msid) {
+                    let stream = p.publisher.stream().key.url();
+                    events::unpublished(&self.session.id, &stream);
+                }
+            }
+            Event::StopPlay { msid } => self.stop_play(msid).await,
+            Event::Pause { msid, on } => self.pause(msid, on),
+            Event::ReceiveAudio { msid, on } => self.rejoin(msid, |f| f.audio = on).await?,
+            Event::ReceiveVideo { msid, on } => self.rejoin(msid, |f| f.video = on).await?,
+            Event::Closed(close) => {
+                self.say().await?;
+                let fault = match close.fault() {
+                    session::Fault::Peer => Fault::Peer,
+                    session::Fault::Us => Fault::Us,
+                    session::Fault::Nobody => Fault::Nobody,
+                };
+                let code = u32::from(close.code());
+                return Err(Close { fault, code, reason: close.to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what the session has to say, if anything.
+    async fn say(&mut self) -> Result<(), Close> {
+        match self.rtmp.poll_transmit() {
+            Some(bytes) => self.transmit(bytes).await,
+            None => Ok(()),
+        }
     }
 
     /// Sends the session's replies: between the messages of a player, or straight to the socket.
-    async fn transmit(&mut self) -> Result<(), Close> {
-        let Some(bytes) = self.rtmp.poll_transmit() else { return Ok(()) };
+    async fn transmit(&mut self, bytes: Vec<u8>) -> Result<(), Close> {
         if let Some(playing) = &self.player {
             playing.player.subscriber().send_control(&bytes);
             return Ok(());
@@ -302,7 +331,7 @@ impl Connection {
                     let text = "another publisher has taken the stream over";
                     self.rtmp.notify(p.msid, "error", "NetStream.Publish.BadName", text);
                 }
-                let _ = self.transmit().await;
+                let _ = self.say().await;
                 taken_over()
             }
             Kick::Shutdown => Close::done("the server stops"),

@@ -3,8 +3,9 @@
 //! A [`Server`] runs on ports of its own in a folder of its own and is gone, with everything it
 //! started, when it is dropped. [`program`] runs foreign programs with a time limit; [`sample`]
 //! makes the media once; [`record`] plays a stream by every protocol and keeps what came;
-//! [`probe`] says what it is. Nothing here knows a crate of the workspace: what a user can see is
-//! all that these tests see.
+//! [`probe`] says what it is; [`own`] is a publisher and a player of RTMP for what no program can
+//! be made to send or tell. Apart from the latter nothing here knows a crate of the workspace: what
+//! a user can see is all that these tests see.
 //!
 //! Environment: `MILLRACE_BIN` (the binary), `MILLRACE_E2E_DIR` (logs, captures, samples),
 //! `MILLRACE_STRICT` (a missing program fails its tests), `MILLRACE_SLOW` (the long tests too),
@@ -13,6 +14,7 @@
 #![allow(clippy::print_stderr, reason = "a failed test shows the server's log")]
 
 pub mod http;
+pub mod own;
 pub mod playlist;
 pub mod probe;
 pub mod program;

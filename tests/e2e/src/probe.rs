@@ -48,8 +48,8 @@ pub fn probe(input: &str, sample: Sample, dir: &Path) -> Result<Probe> {
     let limit = Duration::from_secs(60);
     let mut input = input.to_owned();
     if sample.enhanced() && input.ends_with(".flv") {
-        // TS keeps decoding times; AV1, which has no place there, needs none.
-        let copy = if sample == Sample::Av1Aac { "mkv" } else { "ts" };
+        // TS keeps decoding times; what has no place there needs none.
+        let copy = if sample == Sample::HevcAac { "ts" } else { "mkv" };
         let copy = dir.join(format!("{name}.{copy}"));
         let mut ffmpeg = command(&sample.ffmpeg(), ["-v", "error", "-y", "-copyts", "-i", &input]);
         ffmpeg.args(["-map", "0", "-c", "copy", "-muxdelay", "0", "-muxpreload", "0"]).arg(&copy);

@@ -31,27 +31,45 @@ pub enum Sample {
     HevcAac,
     /// AV1 and AAC, as Enhanced RTMP carries them.
     Av1Aac,
+    /// VP9 and Opus, as Enhanced RTMP carries them.
+    Vp9Opus,
+    /// H.264 and FLAC, the latter as Enhanced RTMP carries it.
+    H264Flac,
+    /// H.264 and AC-3, the latter as Enhanced RTMP carries it.
+    H264Ac3,
 }
 
 impl Sample {
     /// What ffprobe calls its video, if it has any.
     pub fn video(self) -> Option<&'static str> {
         match self {
-            Self::H264Aac | Self::BFrames | Self::H264Mp3 => Some("h264"),
+            Self::H264Aac | Self::BFrames | Self::H264Mp3 | Self::H264Flac | Self::H264Ac3 => {
+                Some("h264")
+            }
             Self::HevcAac => Some("hevc"),
             Self::Av1Aac => Some("av1"),
+            Self::Vp9Opus => Some("vp9"),
             Self::Aac | Self::Mp3 => None,
         }
     }
 
     /// What ffprobe calls its audio.
     pub fn audio(self) -> &'static str {
-        if matches!(self, Self::H264Mp3 | Self::Mp3) { "mp3" } else { "aac" }
+        match self {
+            Self::H264Mp3 | Self::Mp3 => "mp3",
+            Self::Vp9Opus => "opus",
+            Self::H264Flac => "flac",
+            Self::H264Ac3 => "ac3",
+            Self::H264Aac | Self::BFrames | Self::Aac | Self::HevcAac | Self::Av1Aac => "aac",
+        }
     }
 
     /// Whether only an ffmpeg that speaks Enhanced RTMP can publish and read it.
     pub fn enhanced(self) -> bool {
-        matches!(self, Self::HevcAac | Self::Av1Aac)
+        matches!(
+            self,
+            Self::HevcAac | Self::Av1Aac | Self::Vp9Opus | Self::H264Flac | Self::H264Ac3
+        )
     }
 
     /// The program that publishes it.
@@ -93,21 +111,29 @@ impl Sample {
             None => ffmpeg.args([sound, "-map", "[a]"]),
         };
         match self {
-            Self::H264Aac | Self::H264Mp3 => ffmpeg.args(["-c:v", "libx264", "-bf", "0"]),
+            Self::H264Aac | Self::H264Mp3 | Self::H264Flac | Self::H264Ac3 => {
+                ffmpeg.args(["-c:v", "libx264", "-bf", "0"])
+            }
+            Self::Vp9Opus => ffmpeg.args(["-c:v", "libvpx-vp9"]),
             Self::BFrames => ffmpeg.args(["-c:v", "libx264", "-bf", "2", "-b_strategy", "0"]),
             Self::HevcAac => ffmpeg.args(["-c:v", "libx265", "-x265-params", "log-level=error"]),
             Self::Av1Aac => ffmpeg.args(["-c:v", "libsvtav1", "-svtav1-params", "lp=2"]),
             Self::Aac | Self::Mp3 => &mut ffmpeg,
         };
         match self {
-            Self::H264Aac | Self::H264Mp3 | Self::BFrames => {
+            Self::H264Aac | Self::H264Mp3 | Self::BFrames | Self::H264Flac | Self::H264Ac3 => {
                 ffmpeg.args(["-profile:v", "high", "-preset", "veryfast", "-sc_threshold", "0"]);
             }
             Self::HevcAac => _ = ffmpeg.args(["-preset", "ultrafast"]),
             Self::Av1Aac => _ = ffmpeg.args(["-preset", "12"]),
+            Self::Vp9Opus => _ = ffmpeg.args(["-deadline", "realtime", "-cpu-used", "8"]),
             Self::Aac | Self::Mp3 => {}
         }
-        let audio = if self.audio() == "mp3" { "libmp3lame" } else { "aac" };
+        let audio = match self.audio() {
+            "mp3" => "libmp3lame",
+            "opus" => "libopus",
+            other => other,
+        };
         ffmpeg.args(["-c:a", audio, "-b:a", "64k", "-t", "20", "-f", "flv"]).arg(to);
         ffmpeg
     }

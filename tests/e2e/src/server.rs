@@ -21,6 +21,10 @@ pub struct Ports {
     pub api: u16,
     /// HTTP streams and files.
     pub http: u16,
+    /// RTMP inside TLS, where a configuration asks for it.
+    pub rtmps: u16,
+    /// HTTP inside TLS, where a configuration asks for it.
+    pub https: u16,
     _taken: Vec<File>,
 }
 
@@ -28,7 +32,7 @@ pub struct Ports {
 const STANDARD: [u16; 3] = [1935, 1985, 8080];
 
 impl Ports {
-    /// Three ports that nobody uses, below the range from which the kernel serves clients.
+    /// Ports that nobody uses, below the range from which the kernel serves clients.
     pub fn free() -> Result<Self> {
         let mut taken = Vec::new();
         let mut ports = Vec::new();
@@ -39,8 +43,8 @@ impl Ports {
                 taken.push(lock);
                 ports.push(port);
             }
-            if let [rtmp, api, http] = ports[..] {
-                return Ok(Self { rtmp, api, http, _taken: taken });
+            if let [rtmp, api, http, rtmps, https] = ports[..] {
+                return Ok(Self { rtmp, api, http, rtmps, https, _taken: taken });
             }
         }
         bail!("no free ports")
@@ -56,7 +60,7 @@ impl Ports {
                 TcpListener::bind(("0.0.0.0", port)).ok()
             })?;
         }
-        Ok(Self { rtmp, api, http, _taken: vec![lock] })
+        Ok(Self { rtmp, api, http, rtmps: 0, https: 0, _taken: vec![lock] })
     }
 
     fn lock(port: u16) -> Result<File> {
@@ -91,8 +95,8 @@ impl Start {
         }
     }
 
-    /// With a configuration, in which `RTMP`, `API`, `HTTP` stand for the addresses to listen on
-    /// and `DIR` for the folder of this server.
+    /// With a configuration, in which `RTMP`, `API`, `HTTP`, `RTMPS` and `HTTPS` stand for the
+    /// addresses to listen on and `DIR` for the folder of this server.
     pub fn config(name: &str, config: &str) -> Self {
         Self { config: Some(config.to_owned()), env: Vec::new(), ..Self::bare(name) }
     }
@@ -179,6 +183,8 @@ impl Start {
 
 fn filled(config: &str, ports: &Ports, dir: &Path, at: &dyn Fn(u16) -> String) -> String {
     config
+        .replace("RTMPS", &at(ports.rtmps))
+        .replace("HTTPS", &at(ports.https))
         .replace("RTMP", &at(ports.rtmp))
         .replace("API", &at(ports.api))
         .replace("HTTP", &at(ports.http))

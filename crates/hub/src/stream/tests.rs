@@ -1,6 +1,9 @@
 use bytes::Bytes;
 use media::Timestamp;
 
+use media::{Codec, Flags};
+
+use super::gop::PURE_AUDIO_FRAMES;
 use super::*;
 
 fn frame(codec: Codec, flags: Flags) -> Frame {

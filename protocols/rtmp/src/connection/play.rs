@@ -61,7 +61,7 @@ impl Connection {
                 events::refused(&self.session.id, "play", &asked.url.stream, &reason);
                 let code = "NetStream.Play.StreamNotFound";
                 self.rtmp.refuse_play(Instant::now(), asked.msid, code, &reason);
-                self.transmit().await?;
+                self.say().await?;
                 Err(Close::peer(refusal.code(), reason))
             }
         }
@@ -76,7 +76,7 @@ impl Connection {
         until: Option<Instant>,
     ) -> Result<(), Close> {
         if self.player.is_some() {
-            self.transmit().await?;
+            self.say().await?;
             let options = grant.subscribe_options(&self.session);
             let (stream, delivery) = (grant.stream.clone(), grant.delivery);
             let sub = self.shard.subscribe_pull(&stream, form.form(), delivery, options, &[]);

@@ -72,7 +72,7 @@ impl Connection {
                 events::refused(&self.session.id, "publish", &asked.url.stream, &reason);
                 let code = "NetStream.Publish.BadName";
                 self.rtmp.refuse_publish(Instant::now(), asked.msid, code, &reason);
-                self.transmit().await?;
+                self.say().await?;
                 Err(Close::peer(refusal.code(), reason))
             }
         }

@@ -1,5 +1,7 @@
 //! The HTTP API, in the shapes that tools written for SRS read.
 
+use e2e::own::{self, Clip};
+use e2e::playlist::Playlist;
 use e2e::server::Server;
 use e2e::{Context, Result, Sample, Start, Wire, ensure, http, need, until};
 use serde_json::Value;
@@ -175,6 +177,29 @@ fn a_client_that_is_kicked_off_goes() -> Result<()> {
     ensure!(!run.status.success(), "the publisher did not notice");
     let none = http::ask(server.api_address()?, "DELETE", "/api/v1/clients/none", &[])?;
     ensure!(none.text().contains("2049"), "{}", none.text());
+    Ok(())
+}
+
+#[test]
+fn viewers_by_rtmp_and_hls_are_kicked_off_too() -> Result<()> {
+    need!("ffmpeg");
+    let server = Start::bare("api-kick-viewers").ready()?;
+    let clip = Clip::of(Sample::H264Aac)?;
+    let publisher = own::publish(&server, "live/livestream", clip, |_, at| at)?;
+    server.wait_stream("livestream")?;
+    let time = std::time::Duration::from_secs(30);
+    let ended = std::thread::scope(|scope| -> Result<bool> {
+        let player = scope.spawn(|| own::play(&server, "live/livestream", time));
+        kick(&server, "rtmp-play")?;
+        Ok(player.join().map_err(|_| e2e::anyhow!("the player panicked"))?.is_err())
+    })?;
+    ensure!(ended, "the RTMP player was not disconnected");
+    let playlist = Playlist::wait(&server, "/live/livestream.m3u8", 1)?;
+    ensure!(playlist.path.contains("hls_ctx"), "no session in {}", playlist.path);
+    kick(&server, "hls-play")?;
+    let again = http::get(server.http_address()?, &playlist.path)?;
+    ensure!(again.status != 200, "a viewer that was kicked off goes on: {}", again.text());
+    ensure!(publisher.alive(), "the publisher was disconnected");
     Ok(())
 }
 

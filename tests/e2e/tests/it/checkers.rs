@@ -3,7 +3,7 @@
 use e2e::program::{command, run};
 use e2e::{Result, Sample, ensure, need, probe, sync, ts};
 
-const ALL: [Sample; 7] = [
+const ALL: [Sample; 10] = [
     Sample::H264Aac,
     Sample::BFrames,
     Sample::Aac,
@@ -11,6 +11,9 @@ const ALL: [Sample; 7] = [
     Sample::Mp3,
     Sample::HevcAac,
     Sample::Av1Aac,
+    Sample::Vp9Opus,
+    Sample::H264Flac,
+    Sample::H264Ac3,
 ];
 
 #[test]

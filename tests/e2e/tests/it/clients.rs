@@ -1,7 +1,7 @@
 //! Programs that are not ffmpeg.
 
-use e2e::program::command;
-use e2e::{Program, Result, Sample, Start, Wire, ensure, let_run, need, probe};
+use e2e::program::{command, run};
+use e2e::{Program, Result, Sample, Start, Wire, all_of, ensure, let_run, need, probe};
 use rustix::process::Signal;
 
 #[test]
@@ -65,4 +65,66 @@ fn gstreamer_publishes() -> Result<()> {
     }
     ensure!(gst.ended()?.is_none(), "the publisher was disconnected: {}", gst.output());
     Ok(())
+}
+
+/// VLC refuses to run as root; a test machine is often nothing else.
+fn vlc(arguments: &[&str], dir: &std::path::Path) -> std::process::Command {
+    let root = rustix::process::geteuid().is_root();
+    let drop = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "cvlc"];
+    let mut vlc = if root { command("setpriv", drop) } else { command("cvlc", [""; 0]) };
+    vlc.args(["-I", "dummy", "--no-media-library", "--vout", "dummy", "--aout", "dummy"]);
+    vlc.args(arguments).env("HOME", "/nonexistent").current_dir(dir);
+    vlc
+}
+
+#[test]
+fn vlc_plays_by_rtmp_flv_and_hls() -> Result<()> {
+    need!("ffmpeg", "ffprobe", "cvlc", "setpriv");
+    let server = Start::bare("clients-vlc").ready()?;
+    let _publisher = Sample::H264Aac.publish(&server, &server.rtmp("live/livestream"))?;
+    server.wait_stream("livestream")?;
+    let rows = [
+        ("rtmp", server.rtmp("live/livestream")),
+        ("flv", server.http("live/livestream.flv")),
+        ("hls", server.http("live/livestream.m3u8")),
+    ];
+    all_of(&rows, |(name, url)| {
+        // It plays to its standard output: it may write nowhere else.
+        let to = ["--run-time", "6", "--sout", "#std{access=file,mux=ts,dst=-}", url, "vlc://quit"];
+        let name = format!("vlc-{name}");
+        run(vlc(&to, &server.dir), &server.dir, &name, e2e::PATIENCE)?.well()?;
+        let file = server.dir.join(format!("{name}.ts"));
+        std::fs::rename(server.dir.join(format!("{name}.out")), &file)?;
+        let probe = probe::probe(&file.display().to_string(), Sample::H264Aac, &server.dir)?;
+        probe.holds(Some("h264"), Some("aac"))?;
+        ensure!(probe.seconds() >= 4.0, "only {:.1} s came", probe.seconds());
+        Ok(())
+    })
+}
+
+#[test]
+fn gstreamer_plays_hls_and_flv_over_http() -> Result<()> {
+    need!("ffmpeg", "ffprobe", "gst-launch-1.0");
+    let server = Start::bare("clients-gst-http").ready()?;
+    let _publisher = Sample::H264Aac.publish(&server, &server.rtmp("live/livestream"))?;
+    server.wait_stream("livestream")?;
+    let rows = [("flv", "flvdemux"), ("m3u8", "hlsdemux ! tsdemux")];
+    all_of(&rows, |(end, demux)| {
+        let file = server.dir.join(format!("gst-{end}.mkv"));
+        let pipeline = format!(
+            "souphttpsrc location={} ! {demux} ! h264parse ! matroskamux streamable=true ! filesink location={}",
+            server.http(&format!("live/livestream.{end}")),
+            file.display()
+        );
+        // Without `-e`: hlsdemux does not pass on that the end was asked for.
+        let gst = command("gst-launch-1.0", pipeline.split_whitespace());
+        let gst = Program::start(gst, &server.dir, &format!("gst-{end}"))?;
+        let_run(7.0);
+        gst.signal(Signal::INT)?;
+        gst.finish(e2e::PATIENCE)?;
+        let probe = probe::probe(&file.display().to_string(), Sample::H264Aac, &server.dir)?;
+        probe.holds(Some("h264"), None)?;
+        ensure!(probe.seconds() >= 2.0, "only {:.1} s came", probe.seconds());
+        Ok(())
+    })
 }

@@ -59,6 +59,25 @@ const AV1_AAC: &[Row] = &[
     (Wire::Aac, None, Some("aac")),
 ];
 
+/// Neither VP9 nor Opus has a place in a transport stream.
+const VP9_OPUS: &[Row] = &[
+    (Wire::Rtmp, Some("vp9"), Some("opus")),
+    (Wire::Flv, Some("vp9"), Some("opus")),
+    (Wire::WsFlv, Some("vp9"), Some("opus")),
+];
+
+const H264_FLAC: &[Row] = &[
+    (Wire::Rtmp, Some("h264"), Some("flac")),
+    (Wire::Flv, Some("h264"), Some("flac")),
+    (Wire::WsFlv, Some("h264"), Some("flac")),
+];
+
+const H264_AC3: &[Row] = &[
+    (Wire::Rtmp, Some("h264"), Some("ac3")),
+    (Wire::Flv, Some("h264"), Some("ac3")),
+    (Wire::WsFlv, Some("h264"), Some("ac3")),
+];
+
 /// Publishes the sample, plays it on every wire at once, and checks each recording: the codecs,
 /// that time runs on, that sound and picture stay within 40 ms, and that nobody stalls.
 fn every_wire(name: &str, sample: Sample, rows: &[Row]) -> Result<()> {
@@ -128,6 +147,21 @@ fn hevc_over_enhanced_rtmp_plays_on_every_wire() -> Result<()> {
 #[test]
 fn av1_over_enhanced_rtmp_plays_by_rtmp_and_flv() -> Result<()> {
     every_wire("matrix-av1-aac", Sample::Av1Aac, AV1_AAC)
+}
+
+#[test]
+fn vp9_and_opus_over_enhanced_rtmp_play_by_rtmp_and_flv() -> Result<()> {
+    every_wire("matrix-vp9-opus", Sample::Vp9Opus, VP9_OPUS)
+}
+
+#[test]
+fn flac_over_enhanced_rtmp_plays_by_rtmp_and_flv() -> Result<()> {
+    every_wire("matrix-h264-flac", Sample::H264Flac, H264_FLAC)
+}
+
+#[test]
+fn ac3_over_enhanced_rtmp_plays_by_rtmp_and_flv() -> Result<()> {
+    every_wire("matrix-h264-ac3", Sample::H264Ac3, H264_AC3)
 }
 
 #[test]

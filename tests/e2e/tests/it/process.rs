@@ -1,8 +1,10 @@
 //! The command line, the configuration, signals.
 
+use e2e::own::{self, Clip};
 use e2e::server::run_binary;
-use e2e::{Result, Sample, Start, Wire, ensure, http, let_run, need, probe, until};
+use e2e::{Context, Result, Sample, Start, Wire, ensure, http, let_run, need, probe, until};
 use rustix::process::Signal;
+use serde_json::Value;
 
 const GOOD: &str = "listen RTMP;\ndaemon off;\nsrs_log_tank console;\n\
     http_api { enabled on; listen API; }\nhttp_server { enabled on; listen HTTP; dir DIR/html; }\n\
@@ -35,6 +37,16 @@ fn the_demo_is_a_stream_that_plays() -> Result<()> {
         probe.runs_on(0.2)?;
     }
     ensure!(server.stop()?.success());
+    Ok(())
+}
+
+#[test]
+fn the_banner_names_what_is_served_and_nothing_else() -> Result<()> {
+    let server = Start::config("process-banner", GOOD).ready()?;
+    server.wait_log("/live/livestream.flv")?;
+    for off in ["livestream.ts", "livestream.m3u8"] {
+        ensure!(!server.log().contains(off), "the banner says {off}:\n{}", server.log());
+    }
     Ok(())
 }
 
@@ -172,6 +184,109 @@ fn the_log_is_opened_anew_on_usr1() -> Result<()> {
     std::fs::rename(&log, server.dir.join("the.log.1"))?;
     server.signal(Signal::USR1)?;
     until("no new log appears", || std::fs::metadata(&log).ok())?;
+    Ok(())
+}
+
+#[test]
+fn every_line_of_a_json_log_parses_and_players_name_their_publisher() -> Result<()> {
+    need!("ffmpeg");
+    let text = format!("log_format json;\npithy_print_ms 1000;\n{GOOD}");
+    let server = Start::config("process-json", &text).ready()?;
+    let clip = Clip::of(Sample::H264Aac)?;
+    let _publisher = own::publish(&server, "live/livestream", clip, |_, at| at)?;
+    let stream = server.wait_stream("livestream")?;
+    let publisher = stream.pointer("/publish/cid").and_then(Value::as_str).unwrap_or_default();
+    let at = server.http_address()?;
+    let time = std::time::Duration::from_secs(3);
+    std::thread::scope(|scope| -> Result<()> {
+        let rtmp = scope.spawn(|| own::play(&server, "live/livestream", time));
+        http::stream(at, "/live/livestream.flv", &[], time, &mut |_| Ok(()))?;
+        rtmp.join().map_err(|_| e2e::anyhow!("the player panicked"))??;
+        Ok(())
+    })?;
+    server.wait_log("disconnect")?;
+    let log = std::fs::read_to_string(server.dir.join("server.out"))?;
+    ensure!(log.lines().count() > 10, "the log has only: {log}");
+    let mut of_players = std::collections::BTreeSet::new();
+    for line in log.lines().filter(|l| !l.is_empty()) {
+        let line: Value = serde_json::from_str(line).map_err(|e| e2e::anyhow!("{e} in {line}"))?;
+        for field in ["time", "level", "message"] {
+            ensure!(line.get(field).is_some_and(Value::is_string), "no {field}: {line}");
+        }
+        let text = |field: &str| line.get(field).and_then(Value::as_str).unwrap_or_default();
+        if text("publisher") == publisher && text("session") != publisher {
+            of_players.insert(text("session").to_owned());
+        }
+    }
+    ensure!(of_players.len() == 2, "players that name their publisher: {of_players:?}");
+    Ok(())
+}
+
+#[test]
+fn a_second_server_with_the_same_pid_file_is_told_who_runs() -> Result<()> {
+    let pid = e2e::folder()?.join("run/process-pid-file.pid");
+    let text = format!("pid {};\n{GOOD}", pid.display());
+    let first = Start::config("process-pid-a", &text).ready()?;
+    let number = std::fs::read_to_string(&pid)?;
+    let mut second = Start::config("process-pid-b", &text).start()?;
+    ensure!(!second.ends()?.success(), "a second server took the same pid file");
+    ensure!(second.log().contains(number.trim()), "does not say who runs:\n{}", second.log());
+    ensure!(first.stop()?.success());
+    ensure!(!pid.exists(), "the pid file stays when the server stops");
+    Ok(())
+}
+
+#[test]
+fn a_daemon_goes_to_the_background_and_is_stopped_by_its_pid_file() -> Result<()> {
+    let text = GOOD
+        .replace("daemon off;", "daemon on;\npid DIR/the.pid;")
+        .replace("srs_log_tank console;", "srs_log_tank file;\nsrs_log_file DIR/the.log;");
+    let mut server = Start::config("process-daemon", &text).start()?;
+    let status = server.ends()?;
+    ensure!(status.success(), "{status}: {}", server.log());
+    until("the daemon never answers", || http::get(server.api_address().ok()?, "/healthz").ok())?;
+    let pid = std::fs::read_to_string(server.dir.join("the.pid"))?;
+    let pid = rustix::process::Pid::from_raw(pid.trim().parse()?).context("a pid")?;
+    ensure!(std::fs::metadata(server.dir.join("the.log"))?.len() > 0, "an empty log");
+    rustix::process::kill_process(pid, Signal::TERM)?;
+    until("the daemon does not stop", || (!server.dir.join("the.pid").exists()).then_some(()))
+}
+
+#[test]
+fn the_environment_alone_configures_a_server() -> Result<()> {
+    need!("ffmpeg");
+    let mut start = Start::bare("process-env").arg("-e");
+    for (name, value) in [
+        ("SRS_DAEMON", "off"),
+        ("SRS_SRS_LOG_TANK", "console"),
+        ("SRS_HTTP_API_ENABLED", "on"),
+        ("SRS_HTTP_SERVER_ENABLED", "on"),
+        ("SRS_VHOST_HTTP_REMUX_ENABLED", "on"),
+    ] {
+        start = start.env(name, value);
+    }
+    let server = start.ready()?;
+    let _publisher = Sample::H264Aac.publish(&server, &server.rtmp("live/livestream"))?;
+    server.wait_stream("livestream")?;
+    Wire::Flv.record(&server, "live/livestream", Sample::H264Aac, 2)?;
+    Ok(())
+}
+
+#[test]
+fn a_changed_file_is_reloaded_by_itself_where_that_is_on() -> Result<()> {
+    need!("ffmpeg");
+    let text = format!("inotify_auto_reload on;\n{GOOD}");
+    let mut server = Start::config("process-inotify", &text).ready()?;
+    let _publisher = Sample::H264Aac.publish(&server, &server.rtmp("live/livestream"))?;
+    server.wait_stream("livestream")?;
+    server.rewrite(&text.replace("http_remux { enabled on;", "http_remux { enabled off;"))?;
+    until("the change is never noticed", || {
+        let time = std::time::Duration::from_millis(500);
+        let at = server.http_address().ok()?;
+        let live = http::stream(at, "/live/livestream.flv", &[], time, &mut |_| Ok(())).ok()?;
+        (live.status == 404).then_some(())
+    })?;
+    ensure!(server.alive()?, "the server ended");
     Ok(())
 }
 

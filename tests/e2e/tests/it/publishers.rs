@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use e2e::own::{self, Clip, Piece};
+use e2e::playlist::Playlist;
 use e2e::server::Server;
 use e2e::{Context, Result, Sample, Start, all_of, ensure, http, let_run, need, probe, until};
+use rtmp::wire::message::Media;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -92,22 +95,129 @@ fn a_second_publisher_is_refused_while_the_first_one_lives() -> Result<()> {
     Ok(())
 }
 
+/// What the status code is that a second publisher is told.
 #[test]
-fn a_publisher_that_fell_silent_is_replaced() -> Result<()> {
+fn a_second_publisher_is_told_bad_name() -> Result<()> {
+    need!("ffmpeg");
+    let server = Start::bare("publishers-bad-name").ready()?;
+    let clip = Clip::of(Sample::H264Aac)?;
+    let first = own::publish(&server, "live/livestream", clip, |_, at| at)?;
+    server.wait_stream("livestream")?;
+    let codes = own::refused(&server, "live/livestream")?;
+    ensure!(codes == ["NetStream.Publish.BadName"], "it was told {codes:?}");
+    ensure!(first.alive(), "the first publisher was disconnected");
+    Ok(())
+}
+
+/// Watches by RTMP and HTTP-FLV for that long while `meanwhile` happens; both players must stay.
+fn watched(
+    server: &Server,
+    seconds: u64,
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<[Vec<Piece>; 2]> {
+    let time = Duration::from_secs(seconds);
+    let at = server.http_address()?;
+    std::thread::scope(|scope| {
+        let rtmp = scope.spawn(|| own::play(server, "live/livestream", time));
+        let http = scope.spawn(|| -> Result<_> {
+            let mut flv = Vec::new();
+            let live = http::stream(at, "/live/livestream.flv", &[], time, &mut |part| {
+                flv.extend_from_slice(part);
+                Ok(())
+            })?;
+            ensure!(live.status == 200 && !live.closed, "the HTTP player was ended: {live:?}");
+            own::pieces(&flv)
+        });
+        let happened = meanwhile();
+        let join = |run: std::thread::ScopedJoinHandle<'_, Result<Vec<Piece>>>| {
+            run.join().map_err(|_| e2e::anyhow!("a player panicked"))?
+        };
+        let both = [join(rtmp)?, join(http)?];
+        happened.map(|()| both)
+    })
+}
+
+#[test]
+fn a_publisher_that_fell_silent_is_replaced_and_its_players_stay() -> Result<()> {
     need!("ffmpeg");
     let server = Start::bare("publishers-stale").ready()?;
     let url = server.rtmp("live/livestream");
     let first = Sample::H264Aac.publish(&server, &url)?;
     let before = publisher_id(&server)?;
-    // A camera behind a dead link: its connection stands, nothing comes.
-    first.signal(Signal::STOP)?;
-    let_run(1.5);
-    let mut second = Sample::H264Aac.publish(&server, &url)?;
-    until("the silent publisher keeps the stream", || {
-        publisher_id(&server).ok().filter(|now| *now != before)
+    let players = watched(&server, 10, || {
+        let_run(3.0);
+        // A camera behind a dead link: its connection stands, nothing comes.
+        first.signal(Signal::STOP)?;
+        let_run(1.5);
+        let mut second = Sample::H264Aac.publish(&server, &url)?;
+        until("the silent publisher keeps the stream", || {
+            publisher_id(&server).ok().filter(|now| *now != before)
+        })?;
+        let_run(6.0);
+        ensure!(second.ended()?.is_none(), "the new publisher was thrown out again");
+        Ok(())
     })?;
-    let_run(1.0);
-    ensure!(second.ended()?.is_none(), "the new publisher was thrown out again");
+    for pieces in players {
+        own::runs_on(&pieces, 5000)?;
+        ensure!(pieces.len() > 450, "only {} pieces came", pieces.len());
+    }
+    Ok(())
+}
+
+/// The distinct configurations of the video, in the order in which they came.
+fn video_configurations(pieces: &[Piece]) -> Vec<bytes::Bytes> {
+    // Plain H.264, or the SequenceStart of Enhanced RTMP.
+    let video = pieces.iter().filter(|p| p.media == Media::Video);
+    let configs =
+        video.filter(|p| p.is_config() || p.body.first().is_some_and(|b| b & 0x8F == 0x80));
+    let mut bodies: Vec<_> = configs.map(|p| p.body.clone()).collect();
+    bodies.dedup();
+    bodies
+}
+
+#[test]
+fn a_new_size_and_a_new_codec_reach_every_player() -> Result<()> {
+    need!("ffmpeg", "ffprobe", "newer ffmpeg");
+    let server = Start::bare("publishers-change").env("SRS_VHOST_HLS_HLS_WINDOW", "60").ready()?;
+    let publish = |clip| own::publish(&server, "live/livestream", clip, |_, at| at);
+    let first = publish(Clip::of(Sample::H264Aac)?)?;
+    server.wait_stream("livestream")?;
+    let players = watched(&server, 15, || {
+        let_run(4.0);
+        drop(first);
+        let wider = publish(Clip::card()?)?;
+        let_run(5.0);
+        drop(wider);
+        let _other = publish(Clip::of(Sample::HevcAac)?)?;
+        let_run(6.5);
+        Ok(())
+    })?;
+    for pieces in &players {
+        // Colour descriptions of Enhanced RTMP carry no time of their own.
+        let described = |p: &&Piece| p.body.first().is_some_and(|b| b & 0x8F == 0x84);
+        let timed: Vec<_> = pieces.iter().filter(|p| !described(p)).cloned().collect();
+        own::runs_on(&timed, 1000)?;
+        let configs = video_configurations(pieces);
+        ensure!(configs.len() == 3, "{} configurations came: {configs:?}", configs.len());
+    }
+    let playlist = Playlist::read(&server, "/live/livestream.m3u8")?;
+    let mut seen = Vec::new();
+    for segment in &playlist.segments {
+        let file = server.dir.join(format!("segment-{}.ts", e2e::record::serial()));
+        std::fs::write(&file, http::get(server.http_address()?, &segment.path)?.body)?;
+        let probe = probe::probe(&file.display().to_string(), Sample::H264Aac, &server.dir)?;
+        let video = probe.track("video")?;
+        let width = video.entry.get("width").and_then(Value::as_u64);
+        let what = (video.codec.clone(), width);
+        if seen.last() != Some(&what) {
+            ensure!(seen.is_empty() || segment.discontinuity, "no mark before {}", segment.path);
+            seen.push(what);
+        }
+    }
+    let due = [("h264", 320), ("h264", 640), ("hevc", 320)];
+    let due: Vec<_> =
+        due.iter().map(|(codec, width)| ((*codec).to_owned(), Some(*width))).collect();
+    ensure!(seen == due, "the segments hold {seen:?}");
     Ok(())
 }
 

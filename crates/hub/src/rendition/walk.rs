@@ -1,0 +1,272 @@
+//! Whose turn it is, and the sends themselves.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::{CLOCK_EVERY, HOLD, Inner, Todo, Walked};
+use crate::pace::{Delivery, Pace, groups_for};
+use crate::subscriber::{CATCH_UP, End, Sink, State, Sub};
+
+/// Longest time for which messages are gathered because of their number: 128 messages, the most
+/// that can be asked for, are 1.9 s of a common stream; slower streams must not wait for minutes.
+const MAX_GATHER: Duration = Duration::from_secs(2);
+/// How late the timer may be for drips to be made up for: two of its ticks.
+const MOST_DRIP_LATE: Duration = Duration::from_millis(20);
+
+impl Inner {
+    pub(super) fn pace(&self, shard_pace: Pace) -> Pace {
+        match self.delivery {
+            Delivery::Adaptive => shard_pace,
+            Delivery::MinLatency => Pace::Frame,
+            Delivery::Merge { latency, msgs } => {
+                match groups_for(self.merge_time(latency, msgs), self.interval) {
+                    0 | 1 => Pace::Frame,
+                    k => Pace::Groups(k),
+                }
+            }
+            Delivery::Drip(_) => Pace::Message,
+        }
+    }
+
+    /// How long messages may be gathered: for the time that was asked for, or until the number of
+    /// them that was asked for has come, whichever is longer.
+    fn merge_time(&self, latency: Duration, msgs: u32) -> Duration {
+        latency.max(self.spacing.saturating_mul(msgs).min(MAX_GATHER))
+    }
+
+    fn hold(&self, pace: Pace) -> Duration {
+        match (self.delivery, pace) {
+            (Delivery::Merge { latency, msgs }, _) => self.merge_time(latency, msgs).max(HOLD),
+            (_, Pace::Groups(k)) => HOLD * k + HOLD * k / 4,
+            _ => HOLD,
+        }
+    }
+
+    /// One group's turn. Groups of a size that is no whole number share what is left over, so that
+    /// everybody gets a turn in `k` ticks and nobody gets two.
+    pub(super) fn tick(&mut self, pace: Pace) {
+        let n = self.subs.len();
+        let k = usize::try_from(pace.k()).unwrap_or(1).max(1);
+        let due = self.credit.saturating_add(n);
+        self.credit = due.checked_rem(k).unwrap_or(0);
+        let turns = due.checked_div(k).unwrap_or(n);
+        self.owed = self.owed.saturating_add(turns).min(n);
+        self.uncovered.push_back(None);
+        while self.uncovered.len() > k {
+            self.uncovered.pop_front();
+        }
+    }
+
+    /// Gives their turn to the groups whose oldest unsent frame has waited too long.
+    pub(super) fn tick_overdue(&mut self, pace: Pace, now: Instant) {
+        let hold = self.hold(pace);
+        // The first entry belongs to the group that is next; where it is empty, the oldest frame
+        // that this group lacks came in a later one.
+        while self.uncovered.iter().flatten().next().is_some_and(|t| now >= *t + hold) {
+            self.tick(pace);
+        }
+    }
+
+    /// Everybody has their turn now: no frame waits.
+    pub(super) fn cover_all(&mut self) {
+        self.uncovered.clear();
+        self.uncovered.push_back(None);
+        self.credit = 0;
+    }
+
+    pub(super) fn todo(&self) -> Todo {
+        Todo { owed: self.owed, waits: self.uncovered.iter().any(Option::is_some) }
+    }
+
+    /// Lets go what is due in drip mode. Returns whether somebody still lacks something.
+    pub(super) fn drip_due(&mut self, every: Duration, now: Instant) -> bool {
+        let next = *self.next_drip.get_or_insert(now);
+        if now >= next {
+            // After a pause the first message goes at once, and no burst behind it.
+            let late = now.duration_since(next).min(MOST_DRIP_LATE);
+            let step = every.max(Duration::from_micros(1));
+            let more = late.as_micros().checked_div(step.as_micros()).unwrap_or(0);
+            let more = u32::try_from(more).unwrap_or(u32::MAX);
+            self.drip = usize::try_from(more).unwrap_or(usize::MAX).saturating_add(1);
+            let spent = step.saturating_mul(more.saturating_add(1));
+            self.next_drip = Some(now + spent.saturating_sub(late));
+            self.owed = self.subs.len();
+        }
+        let head = self.log.head();
+        self.subs.iter().any(|s| s.takes_media() && s.offset.get() < head)
+    }
+
+    /// A newcomer lacks nothing: its place is behind those who have had their turn.
+    pub(super) fn enter(&mut self, sub: Rc<Sub>) {
+        let n = self.subs.len();
+        if self.pos >= n {
+            self.pos = 0;
+        }
+        // The turns that are owed go round the end of the list: the newcomer stands in the way.
+        if self.owed > n.saturating_sub(self.pos) {
+            self.owed = self.owed.saturating_add(1);
+        }
+        sub.slot.set(n);
+        self.subs.push(sub);
+    }
+
+    /// Takes one out such that nobody else loses a turn.
+    pub(super) fn leave(&mut self, sub: &Sub) {
+        let slot = sub.slot.get();
+        if !self.subs.get(slot).is_some_and(|s| std::ptr::eq(&raw const **s, sub)) {
+            return;
+        }
+        let n = self.subs.len();
+        let ahead = if slot >= self.pos { slot } else { slot.saturating_add(n) };
+        if ahead < self.pos.saturating_add(self.owed) {
+            self.owed = self.owed.saturating_sub(1);
+        }
+        let mut hole = slot;
+        if slot < self.pos {
+            // The last in the list waits for its turn and must not come among those who had it.
+            self.pos = self.pos.saturating_sub(1);
+            self.subs.swap(slot, self.pos);
+            if let Some(moved) = self.subs.get(slot) {
+                moved.slot.set(slot);
+            }
+            hole = self.pos;
+        }
+        self.subs.swap_remove(hole);
+        if let Some(moved) = self.subs.get(hole) {
+            moved.slot.set(hole);
+        }
+        let n = self.subs.len();
+        self.owed = self.owed.min(n);
+        if self.subs.capacity() > 64 && self.subs.capacity() > n.saturating_mul(4) {
+            self.subs.shrink_to(n.saturating_mul(2));
+        }
+    }
+
+    /// Sends what a direct subscriber lacks, until it has caught up or its socket is full. In drip
+    /// mode only what must not wait: what stands in front of the log, and the rest of a message.
+    pub(super) fn catch_up(&self, sub: &Sub) -> u64 {
+        let Sink::Direct(tcp) = &sub.sink else { return 0 };
+        if matches!(sub.state.get(), State::Closed(_)) {
+            return 0;
+        }
+        let mut sent = 0u64;
+        loop {
+            let mut rest = sub.rest.borrow_mut();
+            let from_rest = !rest.is_empty();
+            let bytes: &[u8] = if from_rest {
+                &rest
+            } else if !sub.takes_media() {
+                &[]
+            } else {
+                let at = sub.offset.get();
+                let most = if matches!(self.delivery, Delivery::Drip(_)) {
+                    usize::try_from(self.log.border(at).saturating_sub(at)).unwrap_or(0)
+                } else {
+                    CATCH_UP
+                };
+                let bytes = self.log.read(at);
+                bytes.get(..most).unwrap_or(bytes)
+            };
+            if bytes.is_empty() {
+                if rest.capacity() > 0 {
+                    *rest = Vec::new();
+                }
+                sub.state.set(State::Walking);
+                return sent;
+            }
+            let want = bytes.len();
+            match tcp.try_write(bytes) {
+                Ok(n) => {
+                    sent = sent.saturating_add(n as u64);
+                    sub.count_sent(n);
+                    sub.progress.set(Instant::now());
+                    if from_rest {
+                        rest.drain(..n.min(want));
+                    } else {
+                        sub.offset.set(sub.offset.get().saturating_add(n as u64));
+                    }
+                    if n < want {
+                        drop(rest);
+                        sub.block();
+                        return sent;
+                    }
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                    drop(rest);
+                    if sub.state.get() != State::Blocked {
+                        sub.progress.set(Instant::now());
+                    }
+                    sub.block();
+                    return sent;
+                }
+                Err(e) => {
+                    drop(rest);
+                    sub.close(End::Peer(e.kind()));
+                    return sent;
+                }
+            }
+        }
+    }
+
+    pub(super) fn walk(&mut self, deadline: Instant) -> Walked {
+        let mut walked = Walked::default();
+        let dripping = matches!(self.delivery, Delivery::Drip(_));
+        let mut until_clock = CLOCK_EVERY;
+        while self.owed > 0 {
+            if self.pos >= self.subs.len() {
+                self.pos = 0;
+            }
+            let Some(sub) = self.subs.get(self.pos) else { break };
+            self.pos = self.pos.saturating_add(1);
+            self.owed = self.owed.saturating_sub(1);
+            if sub.state.get() != State::Walking || !sub.takes_media() {
+                continue;
+            }
+            let offset = sub.offset.get();
+            let Sink::Direct(tcp) = &sub.sink else {
+                if self.log.head() > offset {
+                    sub.wake.notify_one();
+                }
+                continue;
+            };
+            let mut bytes = self.log.read(offset);
+            if dripping {
+                let mut to = offset;
+                for _ in 0..self.drip {
+                    to = self.log.next_border(to);
+                }
+                let n = usize::try_from(to.saturating_sub(offset)).unwrap_or(usize::MAX);
+                bytes = bytes.get(..n).unwrap_or(bytes);
+            }
+            if bytes.is_empty() {
+                continue;
+            }
+            walked.sends = walked.sends.saturating_add(1);
+            match tcp.try_write(bytes) {
+                Ok(n) => {
+                    walked.bytes = walked.bytes.saturating_add(n as u64);
+                    sub.offset.set(offset.saturating_add(n as u64));
+                    sub.count_sent(n);
+                    if n < bytes.len() {
+                        sub.progress.set(Instant::now());
+                        sub.block();
+                    }
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                    sub.progress.set(Instant::now());
+                    sub.block();
+                }
+                Err(e) => sub.close(End::Peer(e.kind())),
+            }
+            until_clock = until_clock.saturating_sub(1);
+            if until_clock == 0 {
+                until_clock = CLOCK_EVERY;
+                if Instant::now() >= deadline {
+                    break;
+                }
+            }
+        }
+        walked.more = self.owed > 0;
+        walked
+    }
+}
