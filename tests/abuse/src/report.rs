@@ -85,6 +85,8 @@ pub struct Report {
     pub(crate) delay_during: Delay,
     pub(crate) delay_mixed: Delay,
     pub(crate) delay_after: Delay,
+    /// How late a thread of this program woke up that had nothing else to do.
+    pub(crate) lateness: Delay,
     /// What healthy viewers and attacks found wrong, in words.
     pub(crate) words: Vec<String>,
     leaks: Vec<String>,
@@ -113,6 +115,7 @@ impl Report {
             delay_during: Delay::default(),
             delay_mixed: Delay::default(),
             delay_after: Delay::default(),
+            lateness: Delay::default(),
             words: Vec::new(),
             leaks: Vec::new(),
         }
@@ -234,6 +237,7 @@ impl Report {
         row("delay before", self.delay_before.text());
         row("delay during", self.delay_during.text());
         row("delay after", self.delay_after.text());
+        row("the machine's own lateness", self.lateness.text());
         t.push_str("\n| attack | times | cut short | sent MB | peak MB | p50 ms | p99 ms |\n");
         t.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
         for r in &self.rows {
@@ -303,6 +307,7 @@ impl Report {
                 "delay_before": self.delay_before.json(),
                 "delay_during": self.delay_during.json(),
                 "delay_after": self.delay_after.json(),
+                "machine_lateness": self.lateness.json(),
             },
             "attacks": attacks,
             "notes": self.words,

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::report::Report;
+use crate::report::{Delay, Report};
 use crate::{Context, Plan, Result, ensure, http};
 
 /// The process is looked at this often.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long [`lateness`] sleeps at a time.
+const NAP: Duration = Duration::from_millis(10);
 /// Memory is given back with some delay: the figures at the end may take this much longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -94,7 +96,18 @@ struct Looks {
     peak_descriptors: AtomicU64,
     dead: AtomicBool,
     stop: AtomicBool,
-    died: Mutex<Option<Instant>>,
+    late: Mutex<Vec<u32>>,
+}
+
+/// How late this program itself wakes up: what part of the viewers' delay may be the machine's.
+fn lateness(looks: &Looks) {
+    while !looks.stop.load(Relaxed) {
+        let start = Instant::now();
+        std::thread::sleep(NAP);
+        let late = start.elapsed().saturating_sub(NAP).as_micros();
+        let late = u32::try_from(late).unwrap_or(u32::MAX);
+        looks.late.lock().unwrap_or_else(PoisonError::into_inner).push(late);
+    }
 }
 
 /// Looks at the process all the time.
@@ -119,15 +132,13 @@ impl Watch {
                         inner.peak_since.fetch_max(process.rss_kb, Relaxed);
                         inner.peak_descriptors.fetch_max(process.descriptors, Relaxed);
                     }
-                    None if !inner.dead.swap(true, Relaxed) => {
-                        let mut died = inner.died.lock().unwrap_or_else(PoisonError::into_inner);
-                        *died = Some(Instant::now());
-                    }
-                    None => {}
+                    None => inner.dead.store(true, Relaxed),
                 }
                 std::thread::sleep(LOOK);
             }
         })?;
+        let inner = looks.clone();
+        std::thread::Builder::new().name("lateness".into()).spawn(move || lateness(&inner))?;
         Ok(Self { pid, api: plan.api, looks, thread: Some(thread) })
     }
 
@@ -164,6 +175,8 @@ impl Watch {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        report.lateness =
+            Delay::of(&self.looks.late.lock().unwrap_or_else(PoisonError::into_inner));
         report.alive = self.alive();
         report.peak_kb = self.looks.peak.load(Relaxed);
         report.peak_descriptors = self.looks.peak_descriptors.load(Relaxed);

@@ -237,11 +237,12 @@ fn call(rng: &mut StdRng, chunk: u32) -> Vec<u8> {
     let boolean = |on: bool| vec![1, u8::from(on)];
     let null = vec![5];
     let stream = rng.random_range(0..6u32);
-    let own = format!("abuse-restless-{}", rng.random_range(0..20));
+    let own = format!("abuse-restless-{}", rng.random_range(0..2000));
     let on = rng.random();
     let name = if rng.random() { crate::healthy::NAME } else { &own };
     let (method, args) = match rng.random_range(0..16) {
-        0..=2 => ("createStream", vec![null]),
+        0 => ("createStream", vec![null]),
+        1 | 2 => ("deleteStream", vec![null, number(f64::from(rng.random_range(1..8u32)))]),
         3 | 4 => ("play", vec![null, string(name)]),
         // For a tenth of a second.
         5 => ("play", vec![null, string(name), number(-1.0), number(100.0)]),

@@ -1,4 +1,5 @@
 //! A short attack on the real binary, as part of the normal tests.
 
+mod descriptors;
 mod marks;
 mod short;
