@@ -97,7 +97,12 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
     let root = config.root();
     let daemon = root.bool("daemon") && !start.demo;
     let allowed = process::raise_open_files();
-    process::check_open_files(gate::Limits::new(&config).max_connections, allowed)?;
+    let files = process::check_open_files(gate::Limits::new(&config).max_connections, allowed);
+    // Who wrote a number wants it; the default is nobody's wish and must not prevent a start.
+    let few = match files {
+        Err(e) if root.is_set("max_connections") => return Err(e.into()),
+        files => files.err(),
+    };
     process::enter(Path::new(root.str("work_dir")))?;
     if daemon {
         process::daemonize()?;
@@ -105,6 +110,9 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
     // From here on there may be threads.
     let log = log::start(&log::Options::new(&config))
         .map_err(|e| StartError::System("open the log", e))?;
+    if let Some(few) = few {
+        tracing::warn!("{few}");
+    }
     for note in &start.notes {
         match note.severity {
             Severity::Info => tracing::info!("{}", note.one_line()),

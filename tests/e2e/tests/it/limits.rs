@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use e2e::own::{self, Clip};
-use e2e::{Result, Sample, Server, Start, ensure, http, need, until};
+use e2e::program::{command, run};
+use e2e::{Ports, Result, Sample, Server, Start, ensure, http, need, until};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
 fn config(more: &str) -> String {
@@ -100,5 +101,31 @@ fn head_and_options_are_answered_without_a_body() -> Result<()> {
     let allowed = options.header("access-control-allow-origin");
     ensure!(allowed == Some("*"), "OPTIONS: {:?}", options.headers);
     ensure!(options.body.is_empty(), "OPTIONS has a body: {}", options.text());
+    Ok(())
+}
+
+/// What somebody wrote is demanded; the default, which nobody asked for, is only warned of.
+#[test]
+fn too_few_open_files_prevent_only_what_was_asked_for() -> Result<()> {
+    let dir = e2e::folder()?.join("run/limits-files");
+    std::fs::create_dir_all(&dir)?;
+    let ports = Ports::free()?;
+    let text = format!(
+        "listen 127.0.0.1:{};\ndaemon off;\nsrs_log_tank console;\nmax_connections 1000;\n\
+         vhost __defaultVhost__ {{ }}\n",
+        ports.rtmp
+    );
+    std::fs::write(dir.join("written.conf"), &text)?;
+    std::fs::write(dir.join("default.conf"), text.replace("max_connections 1000;", ""))?;
+    for (name, goes_on) in [("written", false), ("default", true)] {
+        let line = format!("ulimit -n 500; timeout 2 \"$0\" -c {name}.conf");
+        let mut sh = command("sh", ["-c", &line]);
+        sh.arg(e2e::binary()?).current_dir(&dir).env("NO_COLOR", "1");
+        let run = run(sh, &dir, name, e2e::PATIENCE)?;
+        let said = run.stdout + &run.stderr;
+        ensure!(said.contains("1128 open files"), "{name}: {said}");
+        let warned = said.contains("[WARN]");
+        ensure!(warned == goes_on, "{name}: {said}");
+    }
     Ok(())
 }
