@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::rc::Rc;
@@ -178,7 +179,35 @@ async fn connection(
     role: Role,
     served: Served,
 ) {
-    let Served { socket, peer, local, alpn, permit } = served;
+    let permit = served.permit;
+    let socket = served.socket.clone();
+    let asked = Asked { peer: served.peer, local: served.local, alpn: served.alpn, role };
+    // The HTTP machinery is boxed and gone before a live stream begins: its room is many times
+    // that of a viewer.
+    let then = Box::pin(speak(host, shard, mounts, asked, socket.clone())).await;
+    if let Some(then) = then {
+        then(socket).await;
+    }
+    drop(permit);
+}
+
+/// What is known of a connection before its first request.
+struct Asked {
+    peer: SocketAddr,
+    local: SocketAddr,
+    alpn: Option<Vec<u8>>,
+    role: Role,
+}
+
+/// Speaks HTTP until the connection ends or is taken over; gives who takes it.
+async fn speak(
+    host: Arc<Host>,
+    shard: Rc<Shard>,
+    mounts: Arc<Mounts>,
+    asked: Asked,
+    socket: Socket,
+) -> Option<OnSocket> {
+    let Asked { peer, local, alpn, role } = asked;
     let h2 = alpn.as_deref() == Some(b"h2");
     let takeover = (!h2).then(Takeover::new);
     let context = Context {
@@ -236,13 +265,7 @@ async fn connection(
         }
         () = taken => true,
     };
-    if over {
-        let then = takeover.as_ref().and_then(|t| t.then.borrow_mut().take());
-        if let Some(then) = then {
-            then(socket).await;
-        }
-    }
-    drop(permit);
+    takeover.filter(|_| over).and_then(|t| t.then.borrow_mut().take())
 }
 
 /// A panic in a mount is a bug that costs one answer.
