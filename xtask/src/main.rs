@@ -4,6 +4,7 @@
 //! the language of the project, so that there is no second set of scripts to keep in step.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to a terminal")]
 
+mod dist;
 mod docs;
 mod fuzz;
 mod new_protocol;
@@ -39,6 +40,8 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Build one binary that needs no library, and lay it out for others in target/dist
+    Dist,
     /// Fuzz one target, or every target in turn
     Fuzz(fuzz::Options),
     /// Lay the floor plan of a new protocol
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Tidy { base } => tidy::run(base.as_deref()),
         Chore::Docs { check } => docs::run(check),
+        Chore::Dist => dist::run(),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::NewProtocol { name } => new_protocol::run(&name),
     };

@@ -94,16 +94,31 @@ impl Host {
     }
 
     /// Puts a checked configuration in force and hands streams that are live their new options.
-    pub fn set_config(&self, config: Arc<Config>) {
+    pub fn set_config(self: &Arc<Self>, config: Arc<Config>) {
         self.limits.store(Arc::new(Limits::new(&config)));
         self.config.store(config.clone());
         for stream in self.hub.all() {
-            let Some(vhost) = config.vhost(&stream.key.vhost) else { continue };
-            stream.reconfigure(options::publish_options(&vhost));
-            let delivery = options::delivery(&vhost);
-            for shard in &self.shards {
-                let stream = stream.clone();
-                shard.try_run(Box::new(move |shard| shard.reconfigure(&stream, delivery)));
+            if let Some(vhost) = config.vhost(&stream.key.vhost) {
+                stream.reconfigure(options::publish_options(&vhost));
+            }
+        }
+        // One job per shard, and one that waits where there is no room at once: a reload reaches
+        // every stream, however many there are.
+        for shard in &self.shards {
+            let (host, shard) = (self.clone(), shard.clone());
+            self.control.spawn(async move {
+                shard.run(Box::new(move |shard| host.reconfigure(&shard))).await;
+            });
+        }
+    }
+
+    /// Hands the streams of a shard their delivery options. Reads the configuration that is in
+    /// force by then: two reloads may reach a shard in any order.
+    fn reconfigure(&self, shard: &Shard) {
+        let config = self.config();
+        for stream in self.hub.all() {
+            if let Some(vhost) = config.vhost(&stream.key.vhost) {
+                shard.reconfigure(&stream, options::delivery(&vhost));
             }
         }
     }

@@ -5,6 +5,7 @@
 //! a live stream leaves at engine speed, without a copy per viewer. HTTP/1.1 over TCP or TLS can
 //! be taken over; HTTP/2 gets a body instead.
 
+mod activity;
 mod body;
 mod serve;
 
@@ -83,6 +84,8 @@ impl Context {
 pub trait Mount: Send + Sync {
     /// Answers, or passes the request on to the next mount. Runs on the shard of the connection:
     /// it must not block, and what may take long belongs on [`Host::control`].
+    // What is refused goes on to the next mount as it is: a box would only be opened again.
+    #[allow(clippy::result_large_err)]
     fn handle(
         &self,
         context: &Context,

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hub::Shard;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
@@ -21,8 +21,8 @@ use crate::tls::Certificate;
 const BACKLOG: i32 = 4096;
 /// Pause after the system refused a descriptor: trying again at once would only burn the core.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
-/// Longest TLS handshake.
-const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// The log tells no more often than this that connections cannot be accepted.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// A connection, ready to be served on its shard.
 pub struct Served {
@@ -198,6 +198,7 @@ async fn accept_loop(
             return;
         }
     };
+    let mut told: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -210,9 +211,12 @@ async fn accept_loop(
             }
             Err(e) if is_peer_gone(&e) => {}
             Err(e) => {
-                tracing::error!(
-                    "cannot accept connections: {e}; is the limit of open files too low?"
-                );
+                if told.is_none_or(|t| t.elapsed() >= TELL_EVERY) {
+                    told = Some(Instant::now());
+                    tracing::error!(
+                        "cannot accept connections: {e}; is the limit of open files too low?"
+                    );
+                }
                 tokio::time::sleep(NO_DESCRIPTORS).await;
             }
         }
@@ -242,6 +246,7 @@ async fn hand_over(host: &Arc<Host>, wanted: Wanted, tcp: tokio::net::TcpStream,
     let _ = tcp.set_nodelay(true);
     let (Ok(local), Ok(tcp)) = (tcp.local_addr(), tcp.into_std()) else { return };
     let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+    let patience = host.limits().handshake_timeout;
     let taken = host.least_loaded().run(Box::new(move |shard| {
         let Ok(tcp) = tokio::net::TcpStream::from_std(tcp) else { return };
         let Some(certificate) = wanted.certificate else {
@@ -252,7 +257,7 @@ async fn hand_over(host: &Arc<Host>, wanted: Wanted, tcp: tokio::net::TcpStream,
         let inner = shard.clone();
         shard.spawn("tls", async move {
             let handshake = certificate.acceptor().accept(tcp);
-            match tokio::time::timeout(TLS_HANDSHAKE, handshake).await {
+            match tokio::time::timeout(patience, handshake).await {
                 Ok(Ok(tls)) => {
                     let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
                     let socket = Socket::tls(tls);

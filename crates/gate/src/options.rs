@@ -51,10 +51,15 @@ pub fn delivery(vhost: &VhostSection<'_>) -> Delivery {
         } else {
             Duration::from_millis(350)
         };
-        if latency.is_zero() {
+        // The default number must not make the wait longer than the time that was asked for.
+        let msgs = if is_explicit(vhost, "play.mw_msgs") {
+            u32::try_from(vhost.int("play.mw_msgs").clamp(0, 128)).unwrap_or(0)
+        } else {
+            0
+        };
+        if latency.is_zero() && msgs <= 1 {
             return Delivery::MinLatency;
         }
-        let msgs = u32::try_from(vhost.int("play.mw_msgs").clamp(0, 128)).unwrap_or(0);
         return Delivery::Merge { latency, msgs };
     }
     Delivery::Adaptive

@@ -73,7 +73,10 @@ impl Player {
                 if let Err(end) = self.sub.ready().await {
                     return end;
                 }
-                self.sub.take(PULL, &mut self.out.borrow_mut());
+                if self.sub.take(PULL, &mut self.out.borrow_mut()) == 0 {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
             }
             // Moved out while it is written: nothing else touches it, and a cancelled write puts
             // it back through the guard.

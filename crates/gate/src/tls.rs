@@ -75,12 +75,14 @@ impl Certificate {
     /// [`TlsError`] names the file and what is wrong with it.
     pub fn load(cert: &Path, key: &Path, alpn: &[&[u8]]) -> Result<Arc<Self>, TlsError> {
         let alpn: Vec<Vec<u8>> = alpn.iter().map(|a| a.to_vec()).collect();
+        // Looked at first: what is replaced while it is read is read again at the next refresh.
+        let stamps = stamps(cert, key);
         let config = read(cert, key, &alpn)?;
         Ok(Arc::new(Self {
             cert: cert.to_owned(),
             key: key.to_owned(),
             alpn,
-            current: ArcSwap::from_pointee((config, stamps(cert, key))),
+            current: ArcSwap::from_pointee((config, stamps)),
         }))
     }
 

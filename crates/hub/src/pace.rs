@@ -11,11 +11,13 @@ pub enum Delivery {
     Adaptive,
     /// `min_latency on`: each video frame at once, audio with it.
     MinLatency,
-    /// `mw_latency`: merge for so long, at most; `mw_msgs`: and for at least so many messages.
+    /// `mw_latency` and `mw_msgs`: messages are gathered and leave together.
     Merge {
-        /// Longest wait of a message.
+        /// How long a message may wait, to within the pacer's timer (10 ms). Zero where only the
+        /// number counts.
         latency: Duration,
-        /// Messages to gather, while they come within `latency`.
+        /// Where so many messages take longer to come than `latency`, wait for that time instead,
+        /// as estimated from their usual distance; at most 2 s. Zero where only the time counts.
         msgs: u32,
     },
     /// `send_min_interval`: one message at a time with this pause.

@@ -84,8 +84,10 @@ struct Inner {
     /// Drip mode: messages each subscriber may get in this walk.
     drip: usize,
     next_drip: Option<Instant>,
-    /// For each tick since the next group was served, when the first frame after it came.
-    uncovered: VecDeque<Option<Instant>>,
+    /// Frames that not everybody has had a turn for, by the turns that had been granted when they
+    /// came; and the turns granted so far.
+    uncovered: VecDeque<Uncovered>,
+    turns: u64,
     pending: bool,
     pending_video: bool,
     since_trim: u32,
@@ -108,6 +110,15 @@ pub(crate) struct Period {
     pub(crate) subs: usize,
     pub(crate) adaptive: bool,
     pub(crate) k: u32,
+}
+
+/// What came between two grants of turns.
+#[derive(Clone, Copy, Default)]
+struct Uncovered {
+    /// When the first frame came, if any did.
+    first: Option<Instant>,
+    /// Turns granted before that.
+    turns: u64,
 }
 
 /// What the pacer has to do for a rendition.
@@ -151,7 +162,8 @@ impl Rendition {
             spacing: HOLD / 4,
             drip: 0,
             next_drip: None,
-            uncovered: VecDeque::from([None]),
+            uncovered: VecDeque::from([Uncovered::default()]),
+            turns: 0,
             pending: false,
             pending_video: false,
             since_trim: 0,
@@ -276,7 +288,7 @@ impl Rendition {
                 }
                 pace => {
                     if let Some(back) = inner.uncovered.back_mut() {
-                        back.get_or_insert(now);
+                        back.first.get_or_insert(now);
                     }
                     if video {
                         inner.tick(pace);
@@ -459,3 +471,6 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

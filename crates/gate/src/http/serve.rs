@@ -1,12 +1,17 @@
 //! The HTTP ports: listeners for `http_server` and `http_api`, and one connection's life.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, StatusCode, header};
 use hub::Shard;
@@ -14,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
 
+use super::activity::{Activity, Tracked, Watched};
 use super::{Context, Mount, Mounts, OnSocket, Request, Response, Role, text};
 use crate::conf::{Config, Listen};
 use crate::host::Host;
@@ -173,7 +179,35 @@ async fn connection(
     role: Role,
     served: Served,
 ) {
-    let Served { socket, peer, local, alpn, permit } = served;
+    let permit = served.permit;
+    let socket = served.socket.clone();
+    let asked = Asked { peer: served.peer, local: served.local, alpn: served.alpn, role };
+    // The HTTP machinery is boxed and gone before a live stream begins: its room is many times
+    // that of a viewer.
+    let then = Box::pin(speak(host, shard, mounts, asked, socket.clone())).await;
+    if let Some(then) = then {
+        then(socket).await;
+    }
+    drop(permit);
+}
+
+/// What is known of a connection before its first request.
+struct Asked {
+    peer: SocketAddr,
+    local: SocketAddr,
+    alpn: Option<Vec<u8>>,
+    role: Role,
+}
+
+/// Speaks HTTP until the connection ends or is taken over; gives who takes it.
+async fn speak(
+    host: Arc<Host>,
+    shard: Rc<Shard>,
+    mounts: Arc<Mounts>,
+    asked: Asked,
+    socket: Socket,
+) -> Option<OnSocket> {
+    let Asked { peer, local, alpn, role } = asked;
     let h2 = alpn.as_deref() == Some(b"h2");
     let takeover = (!h2).then(Takeover::new);
     let context = Context {
@@ -187,8 +221,18 @@ async fn connection(
     };
     let header_timeout = context.host.limits().http_header_timeout;
     let mounts = mounts.all();
-    let service = service_fn(|request: Request| answer(context.clone(), mounts.clone(), request));
-    let io = TokioIo::new(socket.clone());
+    let activity = Activity::new(!h2);
+    let watch = activity.clone();
+    let io = TokioIo::new(Watched { socket: socket.clone(), activity: activity.clone() });
+    let service = service_fn(move |request: Request| {
+        let open = activity.request();
+        let answer = guarded(context.clone(), mounts.clone(), request);
+        async move {
+            let (head, body) = answer.await.into_parts();
+            let tracked = Tracked { body, _open: open };
+            Ok::<_, Infallible>(hyper::Response::from_parts(head, tracked))
+        }
+    });
     let served = async {
         if h2 {
             let mut builder = hyper::server::conn::http2::Builder::new(OnShard);
@@ -197,7 +241,7 @@ async fn connection(
             builder.serve_connection(io, service).await
         } else {
             let mut builder = hyper::server::conn::http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(header_timeout);
+            builder.timer(TokioTimer::new()).header_read_timeout(None);
             builder.max_buf_size(MAX_HEAD).half_close(false);
             builder.serve_connection(io, service).await
         }
@@ -215,22 +259,27 @@ async fn connection(
             }
             false
         }
+        why = watch.exhausted(header_timeout, IDLE) => {
+            tracing::debug!(%peer, "HTTP connection closed: {why}");
+            false
+        }
         () = taken => true,
     };
-    if over {
-        let then = takeover.as_ref().and_then(|t| t.then.borrow_mut().take());
-        if let Some(then) = then {
-            then(socket).await;
-        }
-    }
-    drop(permit);
+    takeover.filter(|_| over).and_then(|t| t.then.borrow_mut().take())
 }
 
-async fn answer(
-    context: Context,
-    mounts: Vec<Arc<dyn Mount>>,
-    mut request: Request,
-) -> Result<Response, std::convert::Infallible> {
+/// A panic in a mount is a bug that costs one answer.
+async fn guarded(context: Context, mounts: Vec<Arc<dyn Mount>>, request: Request) -> Response {
+    let shard = context.shard.clone();
+    let answer = AssertUnwindSafe(answer(context, mounts, request)).catch_unwind();
+    answer.await.unwrap_or_else(|_| {
+        shard.handle().stats().panics.fetch_add(1, Relaxed);
+        tracing::error!(shard = shard.id(), "bug: a request handler panicked");
+        text(StatusCode::INTERNAL_SERVER_ERROR, "internal error; it was logged")
+    })
+}
+
+async fn answer(context: Context, mounts: Vec<Arc<dyn Mount>>, mut request: Request) -> Response {
     tracing::debug!(
         peer = %context.peer, method = %request.method(), uri = %request.uri(), "HTTP request"
     );
@@ -242,10 +291,10 @@ async fn answer(
                 if let Ok(server) = server {
                     response.headers_mut().entry(header::SERVER).or_insert(server);
                 }
-                return Ok(response);
+                return response;
             }
             Err(passed) => request = passed,
         }
     }
-    Ok(text(StatusCode::NOT_FOUND, "Not Found"))
+    text(StatusCode::NOT_FOUND, "Not Found")
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::{CLOCK_EVERY, HOLD, Inner, Todo, Walked};
+use super::{CLOCK_EVERY, HOLD, Inner, Todo, Uncovered, Walked};
 use crate::pace::{Delivery, Pace, groups_for};
 use crate::subscriber::{CATCH_UP, End, Sink, State, Sub};
 
@@ -50,9 +50,19 @@ impl Inner {
         let due = self.credit.saturating_add(n);
         self.credit = due.checked_rem(k).unwrap_or(0);
         let turns = due.checked_div(k).unwrap_or(n);
-        self.owed = self.owed.saturating_add(turns).min(n);
-        self.uncovered.push_back(None);
-        while self.uncovered.len() > k {
+        let before = self.owed;
+        self.owed = before.saturating_add(turns).min(n);
+        if self.owed >= n {
+            self.uncovered.clear();
+        }
+        let granted = self.owed.saturating_sub(before) as u64;
+        self.turns = self.turns.saturating_add(granted);
+        if granted > 0 || self.uncovered.is_empty() {
+            self.uncovered.push_back(Uncovered { first: None, turns: self.turns });
+        }
+        // A frame has gone to everybody after as many turns as there are subscribers.
+        let n = n as u64;
+        while self.uncovered.front().is_some_and(|u| u.turns.saturating_add(n) <= self.turns) {
             self.uncovered.pop_front();
         }
     }
@@ -60,22 +70,24 @@ impl Inner {
     /// Gives their turn to the groups whose oldest unsent frame has waited too long.
     pub(super) fn tick_overdue(&mut self, pace: Pace, now: Instant) {
         let hold = self.hold(pace);
-        // The first entry belongs to the group that is next; where it is empty, the oldest frame
-        // that this group lacks came in a later one.
-        while self.uncovered.iter().flatten().next().is_some_and(|t| now >= *t + hold) {
+        while self.oldest_uncovered().is_some_and(|t| now >= t + hold) {
             self.tick(pace);
         }
+    }
+
+    fn oldest_uncovered(&self) -> Option<Instant> {
+        self.uncovered.iter().find_map(|u| u.first)
     }
 
     /// Everybody has their turn now: no frame waits.
     pub(super) fn cover_all(&mut self) {
         self.uncovered.clear();
-        self.uncovered.push_back(None);
+        self.uncovered.push_back(Uncovered { first: None, turns: self.turns });
         self.credit = 0;
     }
 
     pub(super) fn todo(&self) -> Todo {
-        Todo { owed: self.owed, waits: self.uncovered.iter().any(Option::is_some) }
+        Todo { owed: self.owed, waits: self.oldest_uncovered().is_some() }
     }
 
     /// Lets go what is due in drip mode. Returns whether somebody still lacks something.
@@ -110,30 +122,44 @@ impl Inner {
         self.subs.push(sub);
     }
 
+    /// Puts the subscriber at `from` into the gap, and the gap in its place.
+    fn fill(&mut self, gap: usize, from: usize) -> usize {
+        self.subs.swap(gap, from);
+        if let Some(moved) = self.subs.get(gap) {
+            moved.slot.set(gap);
+        }
+        from
+    }
+
     /// Takes one out such that nobody else loses a turn.
     pub(super) fn leave(&mut self, sub: &Sub) {
         let slot = sub.slot.get();
         if !self.subs.get(slot).is_some_and(|s| std::ptr::eq(&raw const **s, sub)) {
             return;
         }
-        let n = self.subs.len();
-        let ahead = if slot >= self.pos { slot } else { slot.saturating_add(n) };
-        if ahead < self.pos.saturating_add(self.owed) {
+        // The list is made of those who are owed a turn behind its end, those who had theirs, those
+        // who are owed one from `pos` on, and those who are not: the gap wanders to its end over
+        // the last of each part.
+        let coming = self.owed.min(self.subs.len().saturating_sub(self.pos));
+        let wrapped = self.owed.saturating_sub(coming);
+        let mut gap = slot;
+        if gap < wrapped {
+            gap = self.fill(gap, wrapped.saturating_sub(1));
             self.owed = self.owed.saturating_sub(1);
         }
-        let mut hole = slot;
-        if slot < self.pos {
-            // The last in the list waits for its turn and must not come among those who had it.
+        if gap < self.pos {
             self.pos = self.pos.saturating_sub(1);
-            self.subs.swap(slot, self.pos);
-            if let Some(moved) = self.subs.get(slot) {
-                moved.slot.set(slot);
-            }
-            hole = self.pos;
+            gap = self.fill(gap, self.pos);
+            gap = self.fill(gap, self.pos.saturating_add(coming));
+        } else if gap < self.pos.saturating_add(coming) {
+            self.owed = self.owed.saturating_sub(1);
+            gap = self.fill(gap, self.pos.saturating_add(coming).saturating_sub(1));
         }
-        self.subs.swap_remove(hole);
-        if let Some(moved) = self.subs.get(hole) {
-            moved.slot.set(hole);
+        // It may be one of the turns since a frame came that the others' are counted with.
+        self.turns = self.turns.saturating_sub(1);
+        self.subs.swap_remove(gap);
+        if let Some(moved) = self.subs.get(gap) {
+            moved.slot.set(gap);
         }
         let n = self.subs.len();
         self.owed = self.owed.min(n);
