@@ -44,7 +44,7 @@ const IO: &[&str] = &[
 ];
 
 /// The only crates that may name a protocol: the binary, and tests that stand outside.
-const KNOW_PROTOCOLS: &[&str] = &["millrace", "testkit"];
+const KNOW_PROTOCOLS: &[&str] = &["millrace", "testkit", "e2e"];
 
 struct Package<'a> {
     name: &'a str,
