@@ -257,22 +257,22 @@ impl Session {
         let info = &self.info;
         let recv = info.counters.recv_bytes.load(Relaxed);
         let send = info.counters.send_bytes.load(Relaxed);
-        let seconds = info.alive().as_secs_f32();
+        let seconds = format!("{:.2}", info.alive().as_secs_f32());
         match close.fault {
             Fault::Us => tracing::error!(
-                session = %info.id, gate = info.gate, peer = %info.peer, recv, send, seconds,
+                session = %info.id, gate = info.gate, peer = %info.peer, recv, send, %seconds,
                 fault = "us", "client disconnect: {close}"
             ),
             Fault::Upstream => tracing::warn!(
-                session = %info.id, gate = info.gate, peer = %info.peer, recv, send, seconds,
+                session = %info.id, gate = info.gate, peer = %info.peer, recv, send, %seconds,
                 fault = "upstream", "client disconnect: {close}"
             ),
             Fault::Peer => tracing::info!(
-                session = %info.id, gate = info.gate, peer = %info.peer, recv, send, seconds,
+                session = %info.id, gate = info.gate, peer = %info.peer, recv, send, %seconds,
                 fault = "peer", "client disconnect: {close}"
             ),
             Fault::Nobody => tracing::info!(
-                session = %info.id, gate = info.gate, peer = %info.peer, recv, send, seconds,
+                session = %info.id, gate = info.gate, peer = %info.peer, recv, send, %seconds,
                 "client disconnect: {close}"
             ),
         }

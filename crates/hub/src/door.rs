@@ -92,7 +92,8 @@ impl Door {
     pub(crate) fn push(&mut self, mut frame: Frame, now: Instant, out: &mut impl Extend<Frame>) {
         let kind = frame.kind();
         if !frame.is_media() || kind == Kind::Data {
-            let metadata = kind == Kind::Data && frame.is_config();
+            // The first data track is the stream's metadata; others describe pictures and sound.
+            let metadata = kind == Kind::Data && frame.track == 0 && frame.is_config();
             frame.dts = if metadata { Timestamp::ZERO } else { self.head };
             frame.pts = frame.dts;
             if self.options.mix_correct && !frame.is_config() && !self.held.is_empty() {

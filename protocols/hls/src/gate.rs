@@ -202,7 +202,17 @@ impl Mount for HlsGate {
             return Err(request);
         }
         let (gate, context) = (self.clone(), context.clone());
-        Ok(Box::pin(async move { gate.playlist(&context, asked).await }))
+        Ok(Box::pin(async move {
+            let cors = asked.cors;
+            let mut response = gate.playlist(&context, asked).await;
+            // A refusal too: a page that may not read it cannot tell a stream that is not there
+            // from a network that is not.
+            if cors {
+                let any = HeaderValue::from_static("*");
+                response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
+            }
+            response
+        }))
     }
 }
 

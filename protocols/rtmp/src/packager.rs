@@ -70,7 +70,8 @@ impl Packager for RtmpForm {
 
     fn prelude(&mut self, headers: &Headers, at: Option<Timestamp>, out: &mut Vec<u8>) {
         for frame in headers.in_order() {
-            let own = frame.kind() == Kind::Data;
+            // Metadata keeps its time, zero.
+            let own = frame.kind() == Kind::Data && frame.track == 0;
             self.write(frame, at.filter(|_| !own).unwrap_or(frame.dts), out);
         }
     }

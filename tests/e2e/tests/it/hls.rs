@@ -114,3 +114,14 @@ fn a_publisher_that_comes_back_costs_one_discontinuity() -> Result<()> {
     ensure!(marks == 1, "{marks} discontinuities for one return");
     Ok(())
 }
+
+#[test]
+fn a_page_of_another_origin_may_read_that_there_is_no_stream() -> Result<()> {
+    let server = Start::bare("hls-none").env("SRS_VHOST_HTTP_REMUX_WAIT_TIMEOUT", "1").ready()?;
+    let answer = http::get(server.http_address()?, "/live/nothing.m3u8")?;
+    ensure!(answer.status == 404, "{}", answer.status);
+    let allowed = answer.header("access-control-allow-origin");
+    ensure!(allowed == Some("*"), "{:?}", answer.headers);
+    ensure!(answer.text().contains("/live/nothing"), "404 without a reason: {}", answer.text());
+    Ok(())
+}
