@@ -282,7 +282,11 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.info.listed.load(Relaxed) {
-            self.all.write().remove(&self.info.id);
+            let mut all = self.all.write();
+            // An HLS mark may have been taken by another session meanwhile: that one stays.
+            if all.get(&self.info.id).is_some_and(|listed| Arc::ptr_eq(listed, &self.info)) {
+                all.remove(&self.info.id);
+            }
         }
     }
 }
@@ -373,6 +377,19 @@ mod tests {
         let id = session.id.clone();
         drop(session);
         assert!(all.get(&id).is_none());
+    }
+
+    #[test]
+    fn a_session_that_ends_leaves_another_of_its_id_listed() {
+        let all = Arc::new(Sessions::default());
+        let (first, second) =
+            (all.open_as("m".into(), "hls", peer()), all.open_as("m".into(), "hls", peer()));
+        first.identify(Detail::default(), None);
+        second.identify(Detail::default(), None);
+        drop(first);
+        assert!(all.get("m").is_some_and(|info| Arc::ptr_eq(&info, &second)));
+        drop(second);
+        assert!(all.is_empty());
     }
 
     #[test]
