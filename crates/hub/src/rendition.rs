@@ -16,7 +16,7 @@ use media::{Frame, Kind, Timestamp};
 use crate::log::Log;
 use crate::pace::{Delivery, Pace};
 use crate::stream::{GopAction, GopRule, Headers, MAX_GOP_BYTES, Snapshot, Stream};
-use crate::subscriber::{End, Sub};
+use crate::subscriber::{End, State, Sub};
 
 /// Turns frames into the bytes of one wire form. Pure: what it appends depends on nothing but the
 /// frames it was given. Every message stands alone, so that a subscriber may begin at any border.
@@ -411,7 +411,9 @@ impl Rendition {
     pub(crate) fn take_period(&self, shard_pace: Pace) -> Period {
         let mut inner = self.inner.borrow_mut();
         let mut period = std::mem::take(&mut inner.period);
-        period.subs = inner.subs.len();
+        // Those that do not read cost no sends: they must not make the others wait (P3).
+        let served = |sub: &&Rc<Sub>| sub.state.get() == State::Walking && !sub.paused.get();
+        period.subs = inner.subs.iter().filter(served).count();
         period.adaptive = inner.delivery == Delivery::Adaptive;
         period.k = inner.pace(shard_pace).k();
         period

@@ -132,6 +132,25 @@ fn a_hundred_stalled_players_hold_no_more_than_one_queue_length() {
     drop(players);
 }
 
+/// What they do not read costs no sends, so it must not make the pacer serve others less often.
+#[test]
+fn players_that_do_not_read_are_no_load() {
+    let rig = Rig::new(1);
+    let publisher = rig.publish(0, PublishOptions::default());
+    let how = How { queue_length: Duration::from_secs(3600), ..SMALL };
+    let players: Vec<Play> = (0..200).map(|_| rig.play(0, how.clone())).collect();
+    let mut make = Maker::new(10_000);
+    eventually("every message goes at once, for there is nobody to send it to", || {
+        // Enough to fill every socket, and steady: what is walked costs the governor's 2 %.
+        for _ in 0..60 {
+            publisher.push(make.gop(1));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        rig.shards[0].stats().pace.load(std::sync::atomic::Ordering::Relaxed) == 0
+    });
+    drop(players);
+}
+
 #[test]
 fn no_log_outgrows_its_bound_whatever_the_times_say() {
     let rig = Rig::new(1);
