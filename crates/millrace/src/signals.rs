@@ -65,6 +65,7 @@ pub(crate) async fn watch(
     loop {
         tokio::select! {
             () = hup.recv() => reload(reloader),
+            // Closed when nothing is watched: then this arm is never taken.
             Some(()) = changed.recv() => {
                 tokio::time::sleep(SETTLE).await;
                 while changed.try_recv().is_ok() {}
@@ -105,8 +106,6 @@ fn watch_files(host: &Arc<Host>) -> (Option<notify::RecommendedWatcher>, mpsc::R
     let wanted = config.root().bool("inotify_auto_reload");
     let file = PathBuf::from(config.file_name(gate::conf::FileId(0)));
     if !wanted || host.fileless || !file.exists() {
-        // Keeps the channel open: a closed one would be ready all the time.
-        std::mem::forget(tx);
         return (None, rx);
     }
     let folder = match file.parent() {
