@@ -11,11 +11,11 @@ use hub::Shard;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio_util::sync::CancellationToken;
 
-use crate::PrepareError;
 use crate::conf::Listen;
 use crate::host::{ConnectionPermit, Host};
 use crate::socket::Socket;
 use crate::tls::Certificate;
+use crate::{PrepareError, Prepared};
 
 /// Connections that the kernel keeps for us while we are busy.
 const BACKLOG: i32 = 4096;
@@ -100,6 +100,18 @@ pub fn bind(listen: Listen) -> io::Result<std::net::TcpListener> {
     }
 }
 
+struct Ready {
+    listeners: Arc<ListenerSet>,
+    host: Arc<Host>,
+    bound: Bound,
+}
+
+impl Prepared for Ready {
+    fn commit(self: Box<Self>) -> Vec<String> {
+        self.listeners.commit(&self.host, self.bound)
+    }
+}
+
 impl ListenerSet {
     /// Binds what is wanted and not open yet. Nothing changes for connections until
     /// [`commit`](Self::commit).
@@ -123,6 +135,20 @@ impl ListenerSet {
             }
         }
         Ok(bound)
+    }
+
+    /// What a gate's [`prepare`](crate::Gate::prepare) comes to when its ports are all that can
+    /// fail: bound now, in use at the commit.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare), and what already went wrong with `wanted`.
+    pub fn ready(
+        self: &Arc<Self>,
+        host: &Arc<Host>,
+        wanted: Result<Vec<Wanted>, PrepareError>,
+    ) -> Result<Box<dyn Prepared>, PrepareError> {
+        let bound = self.prepare(wanted?)?;
+        Ok(Box::new(Ready { listeners: self.clone(), host: host.clone(), bound }))
     }
 
     /// Closes what is no longer wanted and begins to accept on the new sockets. Connections that

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use gate::conf::Config;
-use gate::listen::Bound;
 use gate::tls::Certificate;
 use gate::{Gate, Host, ListenerSet, PrepareError, Prepared, Wanted};
 
@@ -53,18 +52,6 @@ impl RtmpGate {
     }
 }
 
-struct Ready {
-    listeners: Arc<ListenerSet>,
-    host: Arc<Host>,
-    bound: Bound,
-}
-
-impl Prepared for Ready {
-    fn commit(self: Box<Self>) -> Vec<String> {
-        self.listeners.commit(&self.host, self.bound)
-    }
-}
-
 impl Gate for RtmpGate {
     fn name(&self) -> &'static str {
         "rtmp"
@@ -75,11 +62,7 @@ impl Gate for RtmpGate {
         host: &'a Arc<Host>,
         config: &'a Arc<Config>,
     ) -> BoxFuture<'a, Result<Box<dyn Prepared>, PrepareError>> {
-        let bound = Self::wanted(host, config).and_then(|w| self.listeners.prepare(w));
-        let ready = bound.map(|bound| {
-            let listeners = self.listeners.clone();
-            Box::new(Ready { listeners, host: host.clone(), bound }) as Box<dyn Prepared>
-        });
+        let ready = self.listeners.ready(host, Self::wanted(host, config));
         Box::pin(std::future::ready(ready))
     }
 

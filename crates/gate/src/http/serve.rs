@@ -23,7 +23,7 @@ use super::activity::{Activity, Tracked, Watched};
 use super::{Context, Mount, Mounts, OnSocket, Request, Response, Role, text};
 use crate::conf::{Config, Listen};
 use crate::host::Host;
-use crate::listen::{Bound, ListenerSet, Served, Wanted};
+use crate::listen::{ListenerSet, Served, Wanted};
 use crate::socket::Socket;
 use crate::tls::Certificate;
 use crate::{Gate, PrepareError, Prepared};
@@ -137,18 +137,6 @@ impl HttpGate {
     }
 }
 
-struct Ready {
-    listeners: Arc<ListenerSet>,
-    host: Arc<Host>,
-    bound: Bound,
-}
-
-impl Prepared for Ready {
-    fn commit(self: Box<Self>) -> Vec<String> {
-        self.listeners.commit(&self.host, self.bound)
-    }
-}
-
 impl Gate for HttpGate {
     fn name(&self) -> &'static str {
         "http"
@@ -159,11 +147,7 @@ impl Gate for HttpGate {
         host: &'a Arc<Host>,
         config: &'a Arc<Config>,
     ) -> BoxFuture<'a, Result<Box<dyn Prepared>, PrepareError>> {
-        let bound = self.wanted(host, config).and_then(|w| self.listeners.prepare(w));
-        let ready = bound.map(|bound| {
-            let listeners = self.listeners.clone();
-            Box::new(Ready { listeners, host: host.clone(), bound }) as Box<dyn Prepared>
-        });
+        let ready = self.listeners.ready(host, self.wanted(host, config));
         Box::pin(std::future::ready(ready))
     }
 
