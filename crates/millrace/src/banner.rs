@@ -28,7 +28,7 @@ pub(crate) fn background(config: &Config) {
         "console" => "the console",
         _ => root.str("srs_log_file"),
     };
-    let version = crate::server::VERSION;
+    let version = crate::VERSION;
     let pid = root.str("pid");
     let mut out = std::io::stdout().lock();
     let _ = writeln!(

@@ -77,10 +77,10 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if cli.version {
-        return say(server::VERSION);
+        return say(crate::VERSION);
     }
     if cli.signature {
-        return say(&format!("millrace/{}", server::VERSION));
+        return say(&format!("millrace/{}", crate::VERSION));
     }
     let (file, demo, check) = match cli.command {
         Some(Command::Check { file }) => (Some(file), false, true),

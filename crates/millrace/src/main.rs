@@ -10,6 +10,9 @@ mod signals;
 
 use std::process::ExitCode;
 
+/// Version of this build.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Memory freed by a load comes back to the system; the C library's allocator keeps it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -20,9 +20,6 @@ use crate::gates::{FEATURES, Gates};
 use crate::signals::{self, Stop};
 use crate::{banner, demo};
 
-/// Version of this build.
-pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-
 /// Longest wait for sessions to end by themselves after a stop was asked for.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
@@ -168,7 +165,7 @@ async fn serve(
         hub: Hub::new(|_| format!("vid-{}", gate::identity::random_id(7))),
         shards,
         config: config.clone(),
-        identity: Identity::new(server_id, VERSION),
+        identity: Identity::new(server_id, crate::VERSION),
         admission: Box::new(OpenDoor),
         control,
         fileless: start.fileless,
