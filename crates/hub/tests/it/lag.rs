@@ -138,7 +138,7 @@ fn players_that_do_not_read_are_no_load() {
     let rig = Rig::new(1);
     let publisher = rig.publish(0, PublishOptions::default());
     let how = How { queue_length: Duration::from_secs(3600), ..SMALL };
-    let players: Vec<Play> = (0..200).map(|_| rig.play(0, how.clone())).collect();
+    let players: Vec<Play> = (0..200).map(|_| rig.play(0, how)).collect();
     let mut make = Maker::new(10_000);
     eventually("every message goes at once, for there is nobody to send it to", || {
         // Enough to fill every socket, and steady: what is walked costs the governor's 2 %.
