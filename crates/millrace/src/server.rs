@@ -114,8 +114,8 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
         }
     }
     // From here on there may be threads.
-    let log = log::start(&log::Options::new(&config))
-        .map_err(|e| StartError::System("open the log", e))?;
+    let options = log::Options::new(&config);
+    let log = log::start(&options).map_err(|e| StartError::System("open the log", e))?;
     if let Some(few) = few {
         tracing::warn!("{few}");
     }
@@ -132,7 +132,8 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
         .build()
         .map_err(|e| StartError::System("start the control runtime", e))?;
     let result = control.block_on(serve(start, &log, control.handle().clone(), pid.is_some()));
-    if let Err(e) = &result {
+    // On the terminal the caller says it; a log file would otherwise end without a reason.
+    if let (Err(e), log::Tank::File(_)) = (&result, &options.tank) {
         tracing::error!("{e}");
     }
     log.flush();
