@@ -1,12 +1,16 @@
 //! A player's way from the log to its socket, the same for every protocol over TCP.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hub::{End, Form, Shard, Subscriber};
+use tokio::time::{Sleep, sleep};
 
-use crate::host::PlayGrant;
+use crate::host::{ClientHold, PlayGrant};
 use crate::session::{Close, Session};
 use crate::socket::Socket;
 
@@ -17,11 +21,10 @@ const PULL: usize = 64 * 1024;
 /// over TLS. Lives on its shard.
 pub struct Player {
     sub: Subscriber,
-    socket: Socket,
-    out: RefCell<Vec<u8>>,
-    sent: Cell<usize>,
+    /// Over TLS: what is on its way.
+    pull: Option<Box<RefCell<Pull>>>,
     patience: Duration,
-    _grant: PlayGrant,
+    _hold: Option<ClientHold>,
 }
 
 impl Player {
@@ -41,14 +44,11 @@ impl Player {
             Some(tcp) => shard.subscribe(&stream, form, delivery, options, tcp, initial),
             None => shard.subscribe_pull(&stream, form, delivery, options, initial),
         };
-        Self {
-            sub,
-            socket,
-            out: RefCell::default(),
-            sent: Cell::new(0),
-            patience: grant.queue_length,
-            _grant: grant,
-        }
+        let pull = match &socket {
+            Socket::Tcp(_) => None,
+            Socket::Tls(_) => Some(Box::new(RefCell::new(Pull::new(socket)))),
+        };
+        Self { sub, pull, patience: grant.queue_length, _hold: grant.hold }
     }
 
     /// The subscription, for control messages and pausing.
@@ -58,56 +58,67 @@ impl Player {
 
     /// Serves until it ends by itself. Cancel safe: may be dropped and called again.
     pub async fn drive(&self) -> Close {
-        let end = match &self.socket {
-            Socket::Tcp(_) => self.sub.drive().await,
-            Socket::Tls(_) => self.pull().await,
-        };
-        close_of(end, self.patience)
+        poll_fn(|cx| self.poll_drive(cx)).await
     }
 
-    async fn pull(&self) -> End {
+    /// The same, polled; the task that asked last is woken.
+    pub fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<Close> {
+        let end = match &self.pull {
+            None => ready!(self.sub.poll_drive(cx)),
+            Some(pull) => ready!(pull.borrow_mut().poll(cx, &self.sub, self.patience)),
+        };
+        Poll::Ready(close_of(end, self.patience))
+    }
+}
+
+/// Bytes of the log on their way through the encryption.
+struct Pull {
+    socket: Socket,
+    out: Vec<u8>,
+    sent: usize,
+    /// The encryption holds something back.
+    unflushed: bool,
+    /// The peer has taken nothing since this began.
+    late: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pull {
+    fn new(socket: Socket) -> Self {
+        Self { socket, out: Vec::new(), sent: 0, unflushed: false, late: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, sub: &Subscriber, patience: Duration) -> Poll<End> {
         loop {
-            if self.sent.get() >= self.out.borrow().len() {
-                self.out.borrow_mut().clear();
-                self.sent.set(0);
-                if let Err(end) = self.sub.ready().await {
-                    return end;
+            let rest = self.out.get(self.sent..).unwrap_or(&[]);
+            let done = if !rest.is_empty() {
+                self.socket.poll_write_some(cx, rest)
+            } else if self.unflushed {
+                self.socket.poll_flush_all(cx).map_ok(|()| 0)
+            } else {
+                if let Err(end) = ready!(sub.poll_ready(cx)) {
+                    return Poll::Ready(end);
                 }
-                if self.sub.take(PULL, &mut self.out.borrow_mut()) == 0 {
-                    tokio::task::yield_now().await;
-                    continue;
+                self.out.clear();
+                self.sent = 0;
+                if sub.take(PULL, &mut self.out) == 0 {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
-            }
-            // Moved out while it is written: nothing else touches it, and a cancelled write puts
-            // it back through the guard.
-            let held = Held { slot: &self.out, bytes: self.out.take() };
-            let part = held.bytes.get(self.sent.get()..).unwrap_or(&[]);
-            let write = async {
-                let n = self.socket.write_some(part).await?;
-                self.sent.set(self.sent.get().saturating_add(n));
-                if self.sent.get() >= held.bytes.len() {
-                    self.socket.flush().await?;
-                }
-                std::io::Result::Ok(())
+                continue;
             };
-            match tokio::time::timeout(self.patience, write).await {
-                Ok(Ok(())) => {}
-                Ok(Err(e)) => return End::Peer(e.kind()),
-                Err(_) => return End::Stalled,
+            match done {
+                Poll::Ready(Ok(n)) => {
+                    self.late = None;
+                    self.unflushed = n > 0;
+                    self.sent = self.sent.saturating_add(n);
+                }
+                Poll::Ready(Err(e)) => return Poll::Ready(End::Peer(e.kind())),
+                Poll::Pending => {
+                    let late = self.late.get_or_insert_with(|| Box::pin(sleep(patience)));
+                    return late.as_mut().poll(cx).map(|()| End::Stalled);
+                }
             }
         }
-    }
-}
-
-/// Gives a borrowed buffer back, also when the future that borrowed it is dropped.
-struct Held<'a> {
-    slot: &'a RefCell<Vec<u8>>,
-    bytes: Vec<u8>,
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        *self.slot.borrow_mut() = std::mem::take(&mut self.bytes);
     }
 }
 

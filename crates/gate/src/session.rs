@@ -1,14 +1,16 @@
 //! Sessions: one per connection (or HLS context), with one id from accept to close.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures_util::task::AtomicWaker;
 use hub::{Counters, EndPublish, PublisherOwner, Stream};
-use tokio::sync::Notify;
 
 use crate::identity::random_id;
 
@@ -64,7 +66,9 @@ impl fmt::Display for Close {
 }
 
 /// What a session turned out to be, once it asked to publish or to play.
-#[derive(Clone, Debug, Default)]
+///
+/// All that watch one stream by one address have equal ones, and share them in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Detail {
     /// `rtmp-play`, `flv-play`, `hls-play`, `fmle-publish` …: the words of the API.
     pub kind: &'static str,
@@ -101,36 +105,47 @@ pub enum Kick {
 
 const NOT_KICKED: u8 = 0;
 
-/// Bytes per second over the last half minute, from samples that the control plane takes.
+/// Bytes per second over the last half minute or somewhat more, from samples that the control
+/// plane takes. There is one per session, so it keeps three samples instead of each.
 #[derive(Debug, Default)]
 pub struct Rate {
-    samples: [(u64, u64); 7],
-    next: usize,
-    filled: usize,
+    /// The newest totals, and those at the beginning of this window and of the one before.
+    newest: (u64, u64),
+    window: (u64, u64),
+    before: (u64, u64),
+    /// Samples in this window, and in the one before.
+    samples: u8,
+    samples_before: u8,
 }
 
 impl Rate {
-    /// Takes a sample of two running totals; call it every 5 s.
+    /// Seconds between two samples.
+    pub const EVERY_S: u64 = 5;
+    /// Samples of one window.
+    const WINDOW: u8 = 6;
+
+    /// Takes a sample of two running totals; call it every [`EVERY_S`](Self::EVERY_S).
     pub fn sample(&mut self, recv: u64, send: u64) {
-        if let Some(slot) = self.samples.get_mut(self.next) {
-            *slot = (recv, send);
+        if self.samples == 0 && self.samples_before == 0 {
+            self.window = (recv, send);
         }
-        self.next = (self.next + 1) % self.samples.len();
-        self.filled = (self.filled + 1).min(self.samples.len());
+        self.newest = (recv, send);
+        self.samples += 1;
+        if self.samples > Self::WINDOW {
+            self.before = self.window;
+            self.window = self.newest;
+            self.samples_before = Self::WINDOW;
+            self.samples = 1;
+        }
     }
 
-    /// `(recv, send)` in kbit/s over up to 30 s.
+    /// `(recv, send)` in kbit/s over 30 to 60 s, or since the first sample.
     pub fn kbps(&self) -> (u64, u64) {
-        if self.filled < 2 {
-            return (0, 0);
-        }
-        let n = self.samples.len();
-        let newest = self.samples.get((self.next + n - 1) % n).copied().unwrap_or_default();
-        let oldest =
-            self.samples.get((self.next + n - self.filled) % n).copied().unwrap_or_default();
-        let seconds = (self.filled as u64 - 1) * 5;
-        let kbps = |new: u64, old: u64| new.saturating_sub(old) * 8 / 1000 / seconds.max(1);
-        (kbps(newest.0, oldest.0), kbps(newest.1, oldest.1))
+        let from = if self.samples_before > 0 { self.before } else { self.window };
+        let steps = u64::from(self.samples.saturating_sub(1)) + u64::from(self.samples_before);
+        let ms = steps.saturating_mul(Self::EVERY_S * 1000).max(1);
+        let kbps = |new: u64, old: u64| new.saturating_sub(old).saturating_mul(8) / ms;
+        (kbps(self.newest.0, from.0), kbps(self.newest.1, from.1))
     }
 }
 
@@ -151,9 +166,9 @@ pub struct SessionInfo {
     /// Milliseconds of media the player is behind, as last measured.
     pub lag_ms: AtomicU64,
     forwarded: OnceLock<IpAddr>,
-    detail: OnceLock<Detail>,
+    detail: OnceLock<Arc<Detail>>,
     stream: Mutex<Option<Arc<Stream>>>,
-    kick: Notify,
+    kick: AtomicWaker,
     kicked: AtomicU8,
     listed: AtomicBool,
 }
@@ -161,7 +176,7 @@ pub struct SessionInfo {
 impl SessionInfo {
     /// What it turned out to be; `None` until it asked for a stream.
     pub fn detail(&self) -> Option<&Detail> {
-        self.detail.get()
+        self.detail.get().map(|detail| &**detail)
     }
 
     /// The client's address: what a proxy in front told, else the peer's.
@@ -193,7 +208,7 @@ impl SessionInfo {
             Kick::Vhost => 4,
         };
         let _ = self.kicked.compare_exchange(NOT_KICKED, code, Relaxed, Relaxed);
-        self.kick.notify_one();
+        self.kick.wake();
     }
 
     /// Why it was kicked, if it was.
@@ -209,12 +224,17 @@ impl SessionInfo {
 
     /// Waits until it is kicked. Cancel safe. One waiter.
     pub async fn kicked(&self) -> Kick {
-        loop {
-            if let Some(why) = self.kick_reason() {
-                return why;
-            }
-            self.kick.notified().await;
+        poll_fn(|cx| self.poll_kicked(cx)).await
+    }
+
+    /// The same, polled. The task that asked last is woken.
+    pub fn poll_kicked(&self, cx: &Context<'_>) -> Poll<Kick> {
+        if let Some(why) = self.kick_reason() {
+            return Poll::Ready(why);
         }
+        self.kick.register(cx.waker());
+        // It may have come in between.
+        self.kick_reason().map_or(Poll::Pending, Poll::Ready)
     }
 }
 
@@ -245,10 +265,13 @@ impl std::ops::Deref for Session {
 impl Session {
     /// Says what the session turned out to be and lists it in the API. The first call counts.
     pub fn identify(&self, detail: Detail, stream: Option<Arc<Stream>>) {
-        let _ = self.info.detail.set(detail);
         *self.info.stream.lock().unwrap_or_else(PoisonError::into_inner) = stream;
+        let mut table = self.all.write();
+        if self.info.detail.get().is_none() {
+            let _ = self.info.detail.set(table.share(detail));
+        }
         if !self.info.listed.swap(true, Relaxed) {
-            self.all.write().insert(self.info.id.clone(), self.info.clone());
+            table.by_id.insert(self.info.id.clone(), self.info.clone());
         }
     }
 
@@ -282,19 +305,53 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.info.listed.load(Relaxed) {
-            let mut all = self.all.write();
+            let mut table = self.all.write();
             // An HLS mark may have been taken by another session meanwhile: that one stays.
-            if all.get(&self.info.id).is_some_and(|listed| Arc::ptr_eq(listed, &self.info)) {
-                all.remove(&self.info.id);
+            if table.by_id.get(&self.info.id).is_some_and(|i| Arc::ptr_eq(i, &self.info)) {
+                table.by_id.remove(&self.info.id);
             }
+            table.release(&self.info);
         }
     }
 }
 
+#[derive(Default)]
+struct Table {
+    by_id: HashMap<Arc<str>, Arc<SessionInfo>>,
+    /// What the sessions turned out to be, each once.
+    details: HashSet<Arc<Detail>>,
+}
+
+impl Table {
+    fn share(&mut self, detail: Detail) -> Arc<Detail> {
+        if let Some(same) = self.details.get(&detail) {
+            return same.clone();
+        }
+        let detail = Arc::new(detail);
+        self.details.insert(detail.clone());
+        detail
+    }
+
+    /// Forgets what only `info` still holds, and room that is hardly used.
+    fn release(&mut self, info: &SessionInfo) {
+        // The session's own, and this table's.
+        if let Some(detail) = info.detail.get().filter(|d| Arc::strong_count(d) <= 2) {
+            self.details.remove(detail);
+        }
+        if self.by_id.capacity() > ROOM && self.by_id.capacity() / 8 > self.by_id.len() {
+            self.by_id.shrink_to(self.by_id.len() * 2);
+            self.details.shrink_to(self.details.len() * 2);
+        }
+    }
+}
+
+/// Entries for which a table keeps room although nobody is there.
+const ROOM: usize = 1024;
+
 /// All sessions that have asked for a stream.
 #[derive(Default)]
 pub struct Sessions {
-    by_id: RwLock<HashMap<Arc<str>, Arc<SessionInfo>>>,
+    table: RwLock<Table>,
     /// Sessions opened since the process began.
     pub total: AtomicU64,
     /// Sessions that ended by an error.
@@ -302,8 +359,12 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Arc<str>, Arc<SessionInfo>>> {
-        self.by_id.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A new session with an id of its own.
@@ -330,7 +391,7 @@ impl Sessions {
             forwarded: OnceLock::new(),
             detail: OnceLock::new(),
             stream: Mutex::new(None),
-            kick: Notify::new(),
+            kick: AtomicWaker::new(),
             kicked: AtomicU8::new(NOT_KICKED),
             listed: AtomicBool::new(false),
         };
@@ -339,17 +400,17 @@ impl Sessions {
 
     /// One session by its id.
     pub fn get(&self, id: &str) -> Option<Arc<SessionInfo>> {
-        self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.read().by_id.get(id).cloned()
     }
 
     /// All of them, in no order.
     pub fn all(&self) -> Vec<Arc<SessionInfo>> {
-        self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.read().by_id.values().cloned().collect()
     }
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.by_id.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.read().by_id.len()
     }
 
     /// Whether there is none.
@@ -408,5 +469,35 @@ mod tests {
             rate.sample(i * 125_000 * 5, 0);
         }
         assert_eq!(rate.kbps(), (1000, 0));
+    }
+
+    #[test]
+    fn a_rate_follows_a_change_within_a_minute() {
+        let mut rate = Rate::default();
+        let mut total = 0;
+        for i in 0..40u64 {
+            total += if i < 20 { 625_000 } else { 0 };
+            rate.sample(0, total);
+            assert!(rate.kbps().1 <= 1000);
+        }
+        assert_eq!(rate.kbps(), (0, 0));
+    }
+
+    #[test]
+    fn sessions_of_one_kind_share_what_they_turned_out_to_be() {
+        let all = Arc::new(Sessions::default());
+        let detail = |app: &str| Detail { app: app.to_owned(), ..Detail::default() };
+        let (a, b, c) =
+            (all.open("rtmp", peer()), all.open("rtmp", peer()), all.open("rtmp", peer()));
+        a.identify(detail("live"), None);
+        b.identify(detail("live"), None);
+        c.identify(detail("other"), None);
+        assert!(std::ptr::eq(a.detail().unwrap(), b.detail().unwrap()));
+        assert_eq!(c.detail().unwrap().app, "other");
+        assert_eq!(all.read().details.len(), 2);
+        drop((a, c));
+        assert_eq!(all.read().details.len(), 1);
+        drop(b);
+        assert_eq!(all.read().details.len(), 0);
     }
 }

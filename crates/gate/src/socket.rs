@@ -69,18 +69,6 @@ impl Socket {
         }
     }
 
-    /// Waits until there is something to read. For TLS it returns at once and
-    /// [`read`](Self::read) waits; either way nothing is lost when it is cancelled.
-    ///
-    /// # Errors
-    /// When the socket is broken.
-    pub async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(tcp) => tcp.readable().await,
-            Self::Tls(_) => Ok(()),
-        }
-    }
-
     /// Reads into a buffer that is lent only while bytes are at hand, so that an idle connection
     /// needs none. 0 bytes: the peer has closed. Cancel safe.
     ///
@@ -91,34 +79,36 @@ impl Socket {
         shard: &hub::Shard,
         mut got: impl FnMut(&[u8]) -> R,
     ) -> io::Result<Option<R>> {
-        loop {
-            let done = match self {
-                Self::Tcp(tcp) => {
-                    tcp.readable().await?;
-                    shard.with_scratch(|buf| match tcp.try_read(buf) {
-                        Ok(0) => Ok(Some(None)),
-                        Ok(n) => Ok(Some(buf.get(..n).map(&mut got))),
-                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
-                        Err(e) => Err(e),
-                    })?
+        poll_fn(|cx| self.poll_bytes(cx, shard, &mut got)).await
+    }
+
+    /// The same, polled; the task that asked last is woken.
+    ///
+    /// # Errors
+    /// When the socket is broken.
+    pub fn poll_bytes<R>(
+        &self,
+        cx: &mut Context<'_>,
+        shard: &hub::Shard,
+        mut got: impl FnMut(&[u8]) -> R,
+    ) -> Poll<io::Result<Option<R>>> {
+        match self {
+            Self::Tcp(tcp) => loop {
+                ready!(tcp.poll_read_ready(cx))?;
+                match shard.with_scratch(|buf| {
+                    let n = tcp.try_read(buf)?;
+                    Ok(buf.get(..n).filter(|bytes| !bytes.is_empty()).map(&mut got))
+                }) {
+                    Err(e) if io::Error::kind(&e) == io::ErrorKind::WouldBlock => {}
+                    done => return Poll::Ready(done),
                 }
-                Self::Tls(tls) => {
-                    let mut one = |cx: &mut Context<'_>| {
-                        shard.with_scratch(|buf| {
-                            let mut into = ReadBuf::new(buf);
-                            let mut tls = tls.borrow_mut();
-                            ready!(Pin::new(&mut *tls).poll_read(cx, &mut into))?;
-                            let bytes = into.filled();
-                            let got = (!bytes.is_empty()).then(|| got(bytes));
-                            Poll::Ready(io::Result::Ok(Some(got)))
-                        })
-                    };
-                    poll_fn(&mut one).await?
-                }
-            };
-            if let Some(result) = done {
-                return Ok(result);
-            }
+            },
+            Self::Tls(tls) => shard.with_scratch(|buf| {
+                let mut into = ReadBuf::new(buf);
+                ready!(Pin::new(&mut *tls.borrow_mut()).poll_read(cx, &mut into))?;
+                let bytes = into.filled();
+                Poll::Ready(Ok((!bytes.is_empty()).then(|| got(bytes))))
+            }),
         }
     }
 
@@ -139,21 +129,28 @@ impl Socket {
     /// # Errors
     /// When the socket is broken.
     pub async fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_write_some(cx, bytes)).await
+    }
+
+    /// The same, polled.
+    ///
+    /// # Errors
+    /// When the socket is broken.
+    pub fn poll_write_some(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let n = match self {
             Self::Tcp(tcp) => loop {
+                ready!(tcp.poll_write_ready(cx))?;
                 match tcp.try_write(bytes) {
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => tcp.writable().await?,
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     done => break done?,
                 }
             },
-            Self::Tls(tls) => {
-                poll_fn(|cx| Pin::new(&mut *tls.borrow_mut()).poll_write(cx, bytes)).await?
-            }
+            Self::Tls(tls) => ready!(Pin::new(&mut *tls.borrow_mut()).poll_write(cx, bytes))?,
         };
         if n == 0 && !bytes.is_empty() {
-            return Err(io::ErrorKind::WriteZero.into());
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        Ok(n)
+        Poll::Ready(Ok(n))
     }
 
     /// Pushes out what the encryption still holds. Cancel safe.
@@ -161,9 +158,17 @@ impl Socket {
     /// # Errors
     /// When the socket is broken.
     pub async fn flush(&self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_flush_all(cx)).await
+    }
+
+    /// The same, polled.
+    ///
+    /// # Errors
+    /// When the socket is broken.
+    pub fn poll_flush_all(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) => Ok(()),
-            Self::Tls(tls) => poll_fn(|cx| Pin::new(&mut *tls.borrow_mut()).poll_flush(cx)).await,
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => Pin::new(&mut *tls.borrow_mut()).poll_flush(cx),
         }
     }
 

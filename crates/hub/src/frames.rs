@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::bell::Bell;
 use media::{Frame, Kind};
-use tokio::sync::Notify;
 
 use crate::shard::Shard;
 use crate::stream::{Headers, PURE_AUDIO_FRAMES, Stream};
@@ -40,7 +40,7 @@ pub(crate) struct FrameQueue {
     /// Pictures have come from this publisher, and audio frames since the last one.
     pictures: Cell<bool>,
     audio_run: Cell<usize>,
-    wake: Notify,
+    wake: Bell,
     /// Number of the last frame or event.
     seq: Cell<u64>,
 }
@@ -58,7 +58,7 @@ impl FrameQueue {
         self.pictures.set(false);
         self.audio_run.set(0);
         self.items.borrow_mut().push_back(event);
-        self.wake.notify_one();
+        self.wake.ring();
     }
 
     fn flush_lost(&self) {
@@ -107,7 +107,7 @@ impl FrameQueue {
             items.extend(kept.in_order().cloned().map(Received::Frame));
         }
         self.items.borrow_mut().push_back(Received::Frame(frame.clone()));
-        self.wake.notify_one();
+        self.wake.ring();
     }
 }
 
@@ -125,7 +125,7 @@ impl FrameReceiver {
             if let Some(item) = self.queue.items.borrow_mut().pop_front() {
                 return item;
             }
-            self.queue.wake.notified().await;
+            self.queue.wake.heard().await;
         }
     }
 

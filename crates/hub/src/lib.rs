@@ -10,6 +10,7 @@
 //! [`Packager`] makes of a frame. Nothing here locks, allocates or wakes a task per subscriber
 //! and frame. A stream is locked once per frame by its publisher, never by a subscriber's turn.
 
+mod bell;
 mod door;
 mod frames;
 mod log;

@@ -249,6 +249,8 @@ impl Rendition {
         inner.owed = inner.subs.len();
         inner.cover_all();
         inner.pending = false;
+        // How long they stay without a publisher is their session's business.
+        inner.subs.iter().for_each(|sub| sub.wake.ring());
     }
 
     /// Adopts the options that a new publisher or a reload brought.
@@ -407,9 +409,10 @@ impl Rendition {
         self.inner.borrow().log.behind(sub.offset.get()) / 1000
     }
 
-    /// Takes the figures of the period that ends.
-    pub(crate) fn take_period(&self, shard_pace: Pace) -> Period {
+    /// Takes the figures of the period that ends, and ends those who do not read.
+    pub(crate) fn take_period(&self, shard_pace: Pace, now: Instant) -> Period {
         let mut inner = self.inner.borrow_mut();
+        inner.subs.iter().for_each(|sub| sub.close_if_stalled(now));
         let mut period = std::mem::take(&mut inner.period);
         // Those that do not read cost no sends: they must not make the others wait (P3).
         let served = |sub: &&Rc<Sub>| sub.state.get() == State::Walking && !sub.paused.get();

@@ -8,18 +8,21 @@ use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use futures_util::FutureExt;
 use media::Frame;
+use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
+use crate::bell::Bell;
 use crate::frames::{FrameQueue, FrameReceiver, Received};
 use crate::pace::{Delivery, Governor, Pace};
 use crate::rendition::{Form, Rendition};
@@ -190,18 +193,16 @@ impl Shard {
     }
 
     /// Runs a session on this shard. A panic in it ends that session only and is told as a bug.
-    pub fn spawn(self: &Rc<Self>, session: &str, task: impl Future<Output = ()> + 'static) {
-        let shard = self.clone();
-        let session: Box<str> = session.into();
-        shard.handle.stats.sessions.fetch_add(1, Relaxed);
-        tokio::task::spawn_local(async move {
-            let done = AssertUnwindSafe(task).catch_unwind().await;
-            shard.handle.stats.sessions.fetch_sub(1, Relaxed);
-            if done.is_err() {
-                shard.handle.stats.panics.fetch_add(1, Relaxed);
-                tracing::error!(%session, "bug: the session panicked and was ended");
-            }
-        });
+    ///
+    /// The future is stored as it is: what a session needs for a moment only belongs in a box
+    /// inside it, since there are thousands of them.
+    pub fn spawn(
+        self: &Rc<Self>,
+        session: impl Into<Arc<str>>,
+        task: impl Future<Output = ()> + 'static,
+    ) {
+        self.handle.stats.sessions.fetch_add(1, Relaxed);
+        tokio::task::spawn_local(Guarded { shard: self.clone(), session: session.into(), task });
     }
 
     /// Lends the shard's read buffer. Must not be called again from within `f`.
@@ -279,7 +280,7 @@ impl Shard {
             slot: Cell::new(0),
             generation: Cell::new(0),
             rest: RefCell::default(),
-            wake: Notify::new(),
+            wake: Bell::default(),
             progress: Cell::new(Instant::now()),
             awaits: Cell::new(None),
             told_lag: Cell::new(None),
@@ -435,6 +436,37 @@ impl Shard {
                 rendition.refresh(Some(delivery));
             }
         }
+    }
+}
+
+pin_project! {
+    /// A session's task; a panic in it is caught.
+    struct Guarded<F> {
+        shard: Rc<Shard>,
+        session: Arc<str>,
+        #[pin]
+        task: F,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Guarded<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let task = this.task;
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| task.poll(cx)));
+        if matches!(polled, Ok(Poll::Pending)) {
+            return Poll::Pending;
+        }
+        let stats = &this.shard.handle.stats;
+        stats.sessions.fetch_sub(1, Relaxed);
+        if polled.is_err() {
+            stats.panics.fetch_add(1, Relaxed);
+            let session = &**this.session;
+            tracing::error!(%session, "bug: the session panicked and was ended");
+        }
+        Poll::Ready(())
     }
 }
 

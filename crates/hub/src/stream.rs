@@ -131,6 +131,8 @@ pub(crate) struct Inner {
     seq: u64,
     takers: Vec<Taker>,
     idle_since: Option<Instant>,
+    /// Since when nobody publishes.
+    silent_since: Option<Instant>,
 }
 
 /// What a shard gets when it begins to take a stream, or a new form of it.
@@ -181,6 +183,7 @@ impl Stream {
                 seq: 0,
                 takers: Vec::new(),
                 idle_since: Some(Instant::now()),
+                silent_since: Some(Instant::now()),
             }),
         }
     }
@@ -229,6 +232,11 @@ impl Stream {
             inner.gop = Vec::new();
         }
         inner.options = options;
+    }
+
+    /// Since when nobody publishes; `None` while somebody does.
+    pub fn silent_since(&self) -> Option<Instant> {
+        if self.is_active() { None } else { self.lock().silent_since }
     }
 
     /// Since when nobody publishes or takes it; `None` while somebody does.
@@ -305,6 +313,7 @@ impl Stream {
         inner.rule = GopRule::new(&options);
         inner.options = options;
         inner.idle_since = None;
+        inner.silent_since = None;
         self.active.store(true, Relaxed);
         inner.seq = inner.seq.saturating_add(1);
         let seq = inner.seq;
@@ -349,11 +358,13 @@ impl Stream {
             return false;
         }
         inner.publisher = None;
+        inner.silent_since = Some(Instant::now());
+        // Before the subscribers are told, who may ask.
+        self.active.store(false, Relaxed);
         self.end_of_publish(&mut inner);
         if inner.takers.is_empty() {
             inner.idle_since = Some(Instant::now());
         }
-        self.active.store(false, Relaxed);
         drop(inner);
         self.changed.send_modify(|v| *v = v.wrapping_add(1));
         true

@@ -1,15 +1,17 @@
 //! A subscriber: an offset into a rendition log and a socket. No queue.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
+use crate::bell::Bell;
 use crate::rendition::Rendition;
 use crate::shard::Shard;
 
@@ -96,7 +98,7 @@ pub(crate) struct Sub {
     pub(crate) generation: Cell<u64>,
     /// Goes out before the log: prelude, control messages, the rest of a cut message.
     pub(crate) rest: RefCell<Vec<u8>>,
-    pub(crate) wake: Notify,
+    pub(crate) wake: Bell,
     pub(crate) progress: Cell<Instant>,
     /// Lost its place and waits for a key frame: the number of the first message it did not get.
     pub(crate) awaits: Cell<Option<u64>>,
@@ -116,14 +118,25 @@ impl Sub {
         if !matches!(self.state.get(), State::Closed(_)) {
             self.state.set(State::Closed(end));
         }
-        self.wake.notify_one();
+        self.wake.ring();
+    }
+
+    /// Ends one that has taken no byte for `queue_length`. Looked at by the governor, so that no
+    /// viewer needs a timer of its own.
+    pub(crate) fn close_if_stalled(&self, now: Instant) {
+        let stalled = self.state.get() == State::Blocked
+            && matches!(self.sink, Sink::Direct(_))
+            && self.progress.get() + self.options.queue_length <= now;
+        if stalled {
+            self.close(End::Stalled);
+        }
     }
 
     pub(crate) fn block(&self) {
         if !matches!(self.state.get(), State::Closed(_)) {
             self.state.set(State::Blocked);
         }
-        self.wake.notify_one();
+        self.wake.ring();
     }
 
     pub(crate) fn count_sent(&self, n: usize) {
@@ -142,26 +155,25 @@ impl Subscriber {
     /// Serves a direct subscriber while its socket is full, and returns when it ends. Cancel safe.
     /// Costs nothing while the socket keeps up: the pacer writes by itself.
     pub async fn drive(&self) -> End {
+        poll_fn(|cx| self.poll_drive(cx)).await
+    }
+
+    /// The same for a task that waits for other things as well: holds no state of its own. Only
+    /// the task that polled last is woken.
+    pub fn poll_drive(&self, cx: &mut Context<'_>) -> Poll<End> {
         let sub = &*self.sub;
         loop {
+            let heard = sub.wake.poll_heard(cx).is_ready();
             match (sub.state.get(), &sub.sink) {
-                (State::Closed(end), _) => return end,
-                (State::Blocked, Sink::Direct(tcp)) => {
-                    let stalled = sub.progress.get() + sub.options.queue_length;
-                    tokio::select! {
-                        ready = tcp.writable() => match ready {
-                            Ok(()) => self.rendition.resume(sub),
-                            Err(e) => sub.close(End::Peer(e.kind())),
-                        },
-                        () = sub.wake.notified() => {}
-                        () = tokio::time::sleep_until(stalled.into()) => {
-                            if sub.progress.get() + sub.options.queue_length <= Instant::now() {
-                                sub.close(End::Stalled);
-                            }
-                        }
-                    }
-                }
-                _ => sub.wake.notified().await,
+                (State::Closed(end), _) => return Poll::Ready(end),
+                (State::Blocked, Sink::Direct(tcp)) => match tcp.poll_write_ready(cx) {
+                    Poll::Ready(Ok(())) => self.rendition.resume(sub),
+                    Poll::Ready(Err(e)) => sub.close(End::Peer(e.kind())),
+                    Poll::Pending if heard => {}
+                    Poll::Pending => return Poll::Pending,
+                },
+                _ if heard => {}
+                _ => return Poll::Pending,
             }
         }
     }
@@ -171,14 +183,22 @@ impl Subscriber {
     /// # Errors
     /// [`End`] when the subscription was ended by the hub.
     pub async fn ready(&self) -> Result<(), End> {
+        poll_fn(|cx| self.poll_ready(cx)).await
+    }
+
+    /// The same, polled.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         loop {
+            let heard = self.sub.wake.poll_heard(cx).is_ready();
             if let State::Closed(end) = self.sub.state.get() {
-                return Err(end);
+                return Poll::Ready(Err(end));
             }
             if self.rendition.has_bytes(&self.sub) {
-                return Ok(());
+                return Poll::Ready(Ok(()));
             }
-            self.sub.wake.notified().await;
+            if !heard {
+                return Poll::Pending;
+            }
         }
     }
 
@@ -231,7 +251,7 @@ impl Subscriber {
     fn kick(&self) {
         match (&self.sub.sink, self.sub.state.get()) {
             (Sink::Direct(_), State::Walking) => self.rendition.resume(&self.sub),
-            _ => self.sub.wake.notify_one(),
+            _ => self.sub.wake.ring(),
         }
     }
 

@@ -2,11 +2,13 @@
 //! an HTTP/2 response.
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::ops::Deref;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gate::http::{Body, BodySender};
@@ -14,8 +16,7 @@ use gate::player::close_of;
 use gate::session::Kick;
 use gate::{Close, PlayGrant, Player, Session, Socket};
 use hub::{Counters, End, Shard, Stream, Subscriber};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::config::HOLD;
 use crate::events;
@@ -81,33 +82,35 @@ fn kicked(why: Kick) -> Close {
 /// Watches over the publisher: viewers stay for [`HOLD`] when it leaves.
 struct Hold {
     stream: Arc<Stream>,
-    changed: watch::Receiver<u64>,
-    until: Option<Instant>,
+    joined: Instant,
+    until: Option<Pin<Box<Sleep>>>,
 }
 
 impl Hold {
     fn new(stream: Arc<Stream>) -> Self {
-        Self { changed: stream.watch(), stream, until: None }
+        Self { stream, joined: Instant::now(), until: None }
     }
 
-    /// Returns when nobody has published for too long. Cancel safe.
-    async fn over(&mut self, viewer: &Viewer) -> Close {
+    /// Ready when nobody has published for too long. To be asked again when the stream's
+    /// subscriber is woken, as it is when a publisher leaves.
+    fn poll_over(&mut self, cx: &mut Context<'_>, viewer: &Viewer) -> Poll<Close> {
         loop {
-            if self.stream.is_active() {
+            let Some(since) = self.stream.silent_since() else {
                 self.until = None;
-                let _ = self.changed.changed().await;
-                continue;
-            }
-            let until = *self.until.get_or_insert_with(|| {
+                return Poll::Pending;
+            };
+            let at = self.joined.max(since.into()) + HOLD;
+            let until = self.until.get_or_insert_with(|| {
                 events::waiting(viewer, &self.stream, HOLD.as_secs());
-                Instant::now() + HOLD
+                Box::pin(sleep_until(at))
             });
-            tokio::select! {
-                _ = self.changed.changed() => {}
-                () = sleep_until(until) => {
-                    let seconds = HOLD.as_secs();
-                    return Close::done(format!("nobody has published for {seconds} s"));
-                }
+            if until.deadline() != at {
+                until.as_mut().reset(at); // one came and left meanwhile
+            }
+            ready!(until.as_mut().poll(cx));
+            if self.stream.silent_since().is_some_and(|s| self.joined.max(s.into()) + HOLD <= at) {
+                let seconds = HOLD.as_secs();
+                return Poll::Ready(Close::done(format!("nobody has published for {seconds} s")));
             }
         }
     }
@@ -134,74 +137,106 @@ pub(crate) async fn on_socket(
     let seed = stream.clone();
     let form = wire.form(move || Seed::of(&seed));
     let player = Player::join(&shard, &viewer, grant, form, socket.clone(), &head);
+    let inbox = (wire.framing == Framing::WebSocket).then(Box::default);
+    let hold = Hold::new(stream);
     drop(head);
-    let over = {
-        let mut hold = Hold::new(stream);
-        tokio::select! {
-            close = player.drive() => Over::Gone(close),
-            over = listen(&shard, &viewer, &player, &socket, wire.framing) => over,
-            why = viewer.kicked() => Over::Farewell(kicked(why), wire.framing.end().to_vec()),
-            close = hold.over(&viewer) => Over::Farewell(close, wire.framing.end().to_vec()),
-        }
-    };
+    // Boxed, and polled by hand: a viewer's task holds a pointer, and no room for what each of
+    // several futures may need.
+    let mut watch =
+        Box::new(Watch { shard, viewer, player, socket, framing: wire.framing, inbox, hold });
+    let over = poll_fn(|cx| watch.poll_over(cx)).await;
     match over {
-        Over::Gone(close) => viewer.close(&close),
-        Over::Farewell(close, bytes) => {
-            let whole = end_body(&viewer, &player, &bytes).await;
-            viewer.close(&close);
-            // Neither listed nor counted any more while it takes its time to close.
-            drop(player);
-            drop(viewer);
-            if whole {
-                socket.shutdown().await;
-                let gone = async { while let Ok(Some(())) = socket.read(&shard, |_| ()).await {} };
-                let _ = timeout(LINGER, gone).await;
+        Over::Gone(close) => watch.viewer.close(&close),
+        Over::Farewell(close, bytes) => Box::pin(farewell(watch, close, bytes)).await,
+    }
+}
+
+/// A viewer at its socket.
+struct Watch {
+    shard: Rc<Shard>,
+    viewer: Viewer,
+    player: Player,
+    socket: Socket,
+    framing: Framing,
+    /// What comes over a WebSocket.
+    inbox: Option<Box<Inbox>>,
+    hold: Hold,
+}
+
+impl Watch {
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        if let Poll::Ready(close) = self.player.poll_drive(cx) {
+            return Poll::Ready(Over::Gone(close));
+        }
+        if let Poll::Ready(over) = self.poll_listen(cx) {
+            return Poll::Ready(over);
+        }
+        let end = || self.framing.end().to_vec();
+        if let Poll::Ready(why) = self.viewer.poll_kicked(cx) {
+            return Poll::Ready(Over::Farewell(kicked(why), end()));
+        }
+        self.hold.poll_over(cx, &self.viewer).map(|close| Over::Farewell(close, end()))
+    }
+
+    /// Reads what the viewer sends: nothing over HTTP, little over a WebSocket. Ready when it
+    /// leaves or breaks a rule.
+    fn poll_listen(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        loop {
+            let Self { shard, viewer, socket, inbox, .. } = self;
+            let read = ready!(socket.poll_bytes(cx, shard, |bytes| {
+                Counters::add(&viewer.counters.recv_bytes, bytes.len() as u64);
+                if let Some(inbox) = inbox {
+                    inbox.push(bytes);
+                }
+            }));
+            let gone = |why: String| Poll::Ready(Over::Gone(Close::done(why)));
+            match read {
+                Ok(Some(())) => {}
+                Ok(None) => return gone("the player left".to_owned()),
+                Err(e) => return gone(format!("the player left ({})", e.kind())),
+            }
+            if let Some(over) = self.answer() {
+                return Poll::Ready(over);
+            }
+        }
+    }
+
+    /// Answers what a WebSocket's viewer said.
+    fn answer(&mut self) -> Option<Over> {
+        let inbox = self.inbox.as_mut()?;
+        loop {
+            let mut answer = Vec::new();
+            match inbox.pull() {
+                Ok(None) => return None,
+                Ok(Some(Said::Ping(payload))) => {
+                    write_control(PONG, &payload, &mut answer);
+                    self.player.subscriber().send_control(&answer);
+                }
+                Ok(Some(Said::Close)) => {
+                    write_control(CLOSE, &1000u16.to_be_bytes(), &mut answer);
+                    let close = Close::done("the player closed the WebSocket");
+                    return Some(Over::Farewell(close, answer));
+                }
+                Err(broken) => {
+                    write_control(CLOSE, &broken.code().to_be_bytes(), &mut answer);
+                    return Some(Over::Farewell(Close::peer(0, broken.to_string()), answer));
+                }
             }
         }
     }
 }
 
-/// Reads what the viewer sends: nothing over HTTP, little over a WebSocket. Returns when it leaves
-/// or breaks a rule.
-async fn listen(
-    shard: &Shard,
-    viewer: &Viewer,
-    player: &Player,
-    socket: &Socket,
-    framing: Framing,
-) -> Over {
-    let mut inbox = (framing == Framing::WebSocket).then(Inbox::default);
-    let counter = &viewer.counters.recv_bytes;
-    loop {
-        let read = socket.read(shard, |bytes| {
-            Counters::add(counter, bytes.len() as u64);
-            if let Some(inbox) = &mut inbox {
-                inbox.push(bytes);
-            }
-        });
-        match read.await {
-            Ok(Some(())) => {}
-            Ok(None) => return Over::Gone(Close::done("the player left")),
-            Err(e) => return Over::Gone(Close::done(format!("the player left ({})", e.kind()))),
-        }
-        while let Some(inbox) = &mut inbox {
-            let mut answer = Vec::new();
-            match inbox.pull() {
-                Ok(None) => break,
-                Ok(Some(Said::Ping(payload))) => {
-                    write_control(PONG, &payload, &mut answer);
-                    player.subscriber().send_control(&answer);
-                }
-                Ok(Some(Said::Close)) => {
-                    write_control(CLOSE, &1000u16.to_be_bytes(), &mut answer);
-                    return Over::Farewell(Close::done("the player closed the WebSocket"), answer);
-                }
-                Err(broken) => {
-                    write_control(CLOSE, &broken.code().to_be_bytes(), &mut answer);
-                    return Over::Farewell(Close::peer(0, broken.to_string()), answer);
-                }
-            }
-        }
+async fn farewell(watch: Box<Watch>, close: Close, bytes: Vec<u8>) {
+    let Watch { shard, viewer, player, socket, .. } = *watch;
+    let whole = end_body(&viewer, &player, &bytes).await;
+    viewer.close(&close);
+    // Neither listed nor counted any more while it takes its time to close.
+    drop(player);
+    drop(viewer);
+    if whole {
+        socket.shutdown().await;
+        let gone = async { while let Ok(Some(())) = socket.read(&shard, |_| ()).await {} };
+        let _ = timeout(LINGER, gone).await;
     }
 }
 
@@ -236,7 +271,7 @@ pub(crate) fn as_body(shard: &Rc<Shard>, viewer: Viewer, grant: PlayGrant, wire:
     let subscriber = shard.subscribe_pull(&stream, form, grant.delivery, options, b"");
     let (sender, body) = Body::channel();
     let id = viewer.id.clone();
-    shard.spawn(&id, async move {
+    shard.spawn(id, async move {
         let close = {
             let mut hold = Hold::new(stream);
             let pull = pin!(pull(&subscriber, &sender, grant.queue_length));
@@ -244,7 +279,8 @@ pub(crate) fn as_body(shard: &Rc<Shard>, viewer: Viewer, grant: PlayGrant, wire:
                 end = pull => close_of(end, grant.queue_length),
                 () = sender.closed() => Close::done("the player left"),
                 why = viewer.kicked() => kicked(why),
-                close = hold.over(&viewer) => close,
+                // The subscriber's bell wakes this task, and so this branch too.
+                close = poll_fn(|cx| hold.poll_over(cx, &viewer)) => close,
             }
         };
         viewer.close(&close);

@@ -4,25 +4,29 @@
 mod play;
 mod publish;
 
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use futures_util::future::pending;
 use gate::conf::Config;
+use gate::host::ConnectionPermit;
 use gate::listen::Served;
 use gate::session::Kick;
 use gate::{Close, Detail, Fault, Host, Intent, Session, Socket};
 use hub::{Counters, Shard};
-use tokio::time::sleep_until;
+use tokio::time::{Sleep, sleep_until};
 
 use crate::config::{VhostOptions, limits};
 use crate::events;
 use crate::session::server::{Connect, ConnectOptions, Event, ServerInfo};
 use crate::session::{self, Server};
 use crate::wire::url::StreamUrl;
-use play::{Other, Playing, any_ready, drive};
+use play::{Other, Playing};
 use publish::Publication;
 
 /// Longest wait for a client to take a reply; a client that does not read its replies is gone.
@@ -38,42 +42,50 @@ pub(crate) fn spawn(host: &Arc<Host>, shard: &Rc<Shard>, served: Served, secure:
     let mut seed = [0u8; 32];
     rand::fill(&mut seed);
     let limits = limits(&host.limits());
-    // Boxed in parts: the task of a player, of which there are thousands, must stay small.
-    let connection = Connection {
-        rtmp: Box::new(Server::new(Instant::now(), seed, limits)),
+    let connection = Box::new(Connection {
+        rtmp: Server::new(Instant::now(), seed, limits),
         config: host.config(),
         host: host.clone(),
         shard: shard.clone(),
-        socket: served.socket.clone(),
-        local: served.local.ip().to_string().into(),
+        socket: served.socket,
+        local: served.local.ip(),
         options: VhostOptions::default(),
-        connect: None,
+        caller: None,
         publications: Vec::new(),
         player: None,
         others: Vec::new(),
+        timer: None,
         session,
-    };
-    // Boxed, since a task that is handed on by value holds room for two of it.
-    let task = Box::pin(async move {
-        let _permit = served.permit;
-        connection.run().await;
+        _permit: served.permit,
     });
-    shard.spawn(&id, task);
+    shard.spawn(id, connection.run());
 }
 
+/// All that a connection needs. Boxed once: the task itself holds a pointer to it, and what an
+/// answer needs for a moment is boxed for that moment, since there are thousands of players.
 struct Connection {
-    rtmp: Box<Server>,
+    rtmp: Server,
     config: Arc<Config>,
     host: Arc<Host>,
     shard: Rc<Shard>,
     socket: Socket,
-    local: Box<str>,
+    local: IpAddr,
     options: VhostOptions,
-    connect: Option<Box<Connect>>,
+    caller: Option<Box<Caller>>,
     publications: Vec<Publication>,
     player: Option<Box<Playing>>,
     others: Vec<Other>,
+    timer: Option<Pin<Box<Sleep>>>,
     session: Session,
+    _permit: ConnectionPermit,
+}
+
+/// What the client said of itself in `connect` and is still needed for what it asks later.
+#[derive(Default)]
+struct Caller {
+    tc_url: String,
+    page_url: String,
+    swf_url: String,
 }
 
 enum Wake {
@@ -85,12 +97,15 @@ enum Wake {
 }
 
 impl Connection {
-    async fn run(mut self) {
+    async fn run(mut self: Box<Self>) {
         let close = loop {
             if let Err(close) = self.pump().await {
                 break close;
             }
-            match self.wait().await {
+            if self.player.is_some() {
+                self.rtmp.settle();
+            }
+            match poll_fn(|cx| self.poll_wake(cx)).await {
                 Wake::Kicked(why) => break Box::pin(self.kicked(why)).await,
                 Wake::Ended(close) => break close,
                 Wake::Other => self.mix(),
@@ -116,43 +131,73 @@ impl Connection {
         Box::pin(self.finish(&close)).await;
     }
 
-    /// The next thing that happens. Every branch may be cancelled without loss.
-    async fn wait(&mut self) -> Wake {
-        let deadline = self.deadline();
-        let Self { rtmp, socket, shard, player, others, session, publications, options, .. } = self;
-        let counters = &session.counters;
-        let wants_input = rtmp.wants_input();
-        let commanding = publications.is_empty() && player.is_none();
-        // Merged read: let the publisher's messages gather in the kernel.
-        let not_before = publications
-            .iter()
-            .map(|p| p.last + options.merged_read)
-            .max()
-            .filter(|_| !options.merged_read.is_zero());
-        let read = async {
-            if let Some(at) = not_before {
-                sleep_until(at.into()).await;
-            }
-            let mut bytes_in = 0usize;
-            let got = socket
-                .read(shard, |bytes| {
-                    bytes_in = bytes.len();
-                    rtmp.handle_bytes(Instant::now(), bytes);
-                })
-                .await;
-            Counters::add(&counters.recv_bytes, bytes_in as u64);
-            if commanding {
-                socket.acknowledge_now();
-            }
-            got
+    /// The next thing that happens. Polled by hand: a `select!` over futures would hold room for
+    /// each of them in every player's task.
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        if let Poll::Ready(why) = self.session.poll_kicked(cx) {
+            return Poll::Ready(Wake::Kicked(why));
+        }
+        let not_before = self.not_before();
+        if self.rtmp.wants_input()
+            && not_before.is_none()
+            && let Poll::Ready(got) = self.poll_read(cx)
+        {
+            return Poll::Ready(Wake::Read(got));
+        }
+        if let Some(playing) = &self.player
+            && let Poll::Ready(close) = playing.player.poll_drive(cx)
+        {
+            return Poll::Ready(Wake::Ended(close));
+        }
+        if self.others.iter().any(|other| other.sub.poll_ready(cx).is_ready()) {
+            return Poll::Ready(Wake::Other);
+        }
+        let at = self.deadline().into_iter().chain(not_before).min();
+        self.poll_timer(cx, at).map(|()| Wake::Timer)
+    }
+
+    /// Merged read: the publisher's messages gather in the kernel until then.
+    fn not_before(&self) -> Option<Instant> {
+        if self.options.merged_read.is_zero() {
+            return None;
+        }
+        let last = self.publications.iter().map(|p| p.last).max()?;
+        let at = last + self.options.merged_read;
+        (at > Instant::now()).then_some(at)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<Option<()>>> {
+        let Self { rtmp, socket, shard, session, .. } = self;
+        let mut bytes_in = 0usize;
+        let got = ready!(socket.poll_bytes(cx, shard, |bytes| {
+            bytes_in = bytes.len();
+            rtmp.handle_bytes(Instant::now(), bytes);
+        }));
+        Counters::add(&session.counters.recv_bytes, bytes_in as u64);
+        if self.publications.is_empty() && self.player.is_none() {
+            self.socket.acknowledge_now();
+        }
+        Poll::Ready(got)
+    }
+
+    /// Ready at `at` or later. The timer is set again only for an earlier time, or when it has run
+    /// down: a publisher's deadline moves on with each message.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        let Some(at) = at else {
+            self.timer = None;
+            return Poll::Pending;
         };
-        tokio::select! {
-            biased;
-            why = session.kicked() => Wake::Kicked(why),
-            got = read, if wants_input => Wake::Read(got),
-            close = drive(player.as_deref()) => Wake::Ended(close),
-            () = any_ready(others) => Wake::Other,
-            () = at(deadline) => Wake::Timer,
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
+        if timer.deadline().into_std() > at {
+            timer.as_mut().reset(at.into());
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= at {
+                self.timer = None;
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(at.into());
         }
     }
 
@@ -272,6 +317,7 @@ impl Connection {
         }
         let identity = &self.host.identity;
         let software = identity.software();
+        let local = self.local.to_string();
         let (major, minor, patch) = identity.compat_version;
         let version = format!("{major}.{minor}.{patch}");
         let options = ConnectOptions {
@@ -285,35 +331,39 @@ impl Connection {
                 url: "",
                 version: &version,
                 authors: "",
-                ip: &self.local,
+                ip: &local,
                 pid: std::process::id(),
                 id: &session.id,
             },
         };
         self.rtmp.accept_connect(Instant::now(), &options);
-        self.connect = Some(connect);
+        self.caller = Some(Box::new(Caller {
+            tc_url: connect.tc_url,
+            page_url: connect.page_url.unwrap_or_default(),
+            swf_url: connect.swf_url.unwrap_or_default(),
+        }));
     }
 
     fn intent(&self, kind: &'static str, publish: bool, url: &StreamUrl) -> Intent {
-        let connect = self.connect.as_deref();
-        let text = |get: fn(&Connect) -> Option<&str>| {
-            connect.and_then(get).unwrap_or_default().to_owned()
+        let text = |get: fn(&Caller) -> &str, listed: fn(&Detail) -> &str| {
+            let of_caller = self.caller.as_deref().map(get);
+            of_caller.or_else(|| self.session.detail().map(listed)).unwrap_or_default().to_owned()
         };
-        Intent {
-            session: self.session.id.to_string(),
-            peer: self.session.peer,
-            detail: Detail {
-                kind,
-                publish,
-                vhost: url.vhost.clone(),
-                app: url.app.clone(),
-                name: url.stream.clone(),
-                param: url.param.clone(),
-                tc_url: text(|c| Some(&c.tc_url)),
-                page_url: text(|c| c.page_url.as_deref()),
-                swf_url: text(|c| c.swf_url.as_deref()),
-            },
-        }
+        self.intent_of(Detail {
+            kind,
+            publish,
+            vhost: url.vhost.clone(),
+            app: url.app.clone(),
+            name: url.stream.clone(),
+            param: url.param.clone(),
+            tc_url: text(|c| &c.tc_url, |d| &d.tc_url),
+            page_url: text(|c| &c.page_url, |d| &d.page_url),
+            swf_url: text(|c| &c.swf_url, |d| &d.swf_url),
+        })
+    }
+
+    fn intent_of(&self, detail: Detail) -> Intent {
+        Intent { session: self.session.id.to_string(), peer: self.session.peer, detail }
     }
 
     /// The vhost of the stream may be another than that of the connection.
@@ -339,7 +389,7 @@ impl Connection {
         }
     }
 
-    async fn finish(mut self, close: &Close) {
+    async fn finish(mut self: Box<Self>, close: &Close) {
         if close.fault != Fault::Nobody {
             self.host.sessions.errors.fetch_add(1, Relaxed);
         }
@@ -364,11 +414,4 @@ impl Connection {
 
 fn taken_over() -> Close {
     Close::done("another publisher has taken the stream over")
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => sleep_until(at.into()).await,
-        None => pending().await,
-    }
 }

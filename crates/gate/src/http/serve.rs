@@ -156,23 +156,24 @@ impl Gate for HttpGate {
     }
 }
 
-async fn connection(
+/// One connection's life. The HTTP machinery is boxed and gone before a live stream begins: its
+/// room is many times that of a viewer.
+fn connection(
     host: Arc<Host>,
     shard: Rc<Shard>,
     mounts: Arc<Mounts>,
     role: Role,
     served: Served,
-) {
-    let permit = served.permit;
-    let socket = served.socket.clone();
-    let asked = Asked { peer: served.peer, local: served.local, alpn: served.alpn, role };
-    // The HTTP machinery is boxed and gone before a live stream begins: its room is many times
-    // that of a viewer.
-    let then = Box::pin(speak(host, shard, mounts, asked, socket.clone())).await;
-    if let Some(then) = then {
-        then(socket).await;
+) -> impl Future<Output = ()> {
+    let Served { socket, peer, local, alpn, permit } = served;
+    let asked = Asked { peer, local, alpn, role };
+    let speak = Box::pin(speak(host, shard, mounts, asked, socket.clone()));
+    async move {
+        if let Some(then) = speak.await {
+            then(socket).await;
+        }
+        drop(permit);
     }
-    drop(permit);
 }
 
 /// What is known of a connection before its first request.

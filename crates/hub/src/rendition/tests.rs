@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use crate::bell::Bell;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use media::{Codec, Flags};
 use proptest::prelude::*;
-use tokio::sync::Notify;
 
 use super::*;
 use crate::stream::StreamKey;
@@ -45,7 +45,7 @@ fn join(rendition: &Rendition) -> Rc<Sub> {
         slot: Cell::new(0),
         generation: Cell::new(0),
         rest: RefCell::default(),
-        wake: Notify::new(),
+        wake: Bell::default(),
         progress: Cell::new(Instant::now()),
         awaits: Cell::new(None),
         told_lag: Cell::new(None),
@@ -55,7 +55,7 @@ fn join(rendition: &Rendition) -> Rc<Sub> {
 }
 
 fn had_turn(sub: &Sub) -> bool {
-    sub.wake.notified().now_or_never().is_some()
+    sub.wake.heard().now_or_never().is_some()
 }
 
 struct Source {

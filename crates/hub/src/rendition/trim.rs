@@ -118,7 +118,7 @@ impl Inner {
                 sub.block();
             }
             Sink::Direct(_) => {}
-            Sink::Pull => sub.wake.notify_one(),
+            Sink::Pull => sub.wake.ring(),
         }
     }
 

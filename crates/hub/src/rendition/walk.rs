@@ -251,7 +251,7 @@ impl Inner {
             let offset = sub.offset.get();
             let Sink::Direct(tcp) = &sub.sink else {
                 if self.log.head() > offset {
-                    sub.wake.notify_one();
+                    sub.wake.ring();
                 }
                 continue;
             };

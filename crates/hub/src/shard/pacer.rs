@@ -118,11 +118,11 @@ impl Shard {
         let mut demand = Demand::default();
         let mut log_bytes = 0usize;
         let per_s = 1.0 / GOVERN.as_secs_f64();
-        let pace = self.pace.get();
+        let (pace, now) = (self.pace.get(), Instant::now());
         for local in self.streams.borrow().values() {
             for rendition in local.renditions.borrow().iter() {
                 log_bytes = log_bytes.saturating_add(rendition.memory());
-                let p = rendition.take_period(pace);
+                let p = rendition.take_period(pace, now);
                 let subs = p.subs as f64;
                 let frames = if p.video > 0 { p.video } else { p.batches.min(13) };
                 if p.adaptive {

@@ -3,8 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{pending, select_all};
-use gate::{Close, Intent, PlayGrant, Player, Socket};
+use gate::{Close, Detail, PlayGrant, Player, Socket};
 use hub::Subscriber;
 
 use super::{Connection, LINGER, REPLY};
@@ -14,22 +13,20 @@ use crate::{RtmpForm, events};
 pub(super) struct Playing {
     pub(super) msid: u32,
     pub(super) form: RtmpForm,
-    pub(super) grant: Rc<Grant>,
+    again: Again,
     pub(super) player: Player,
     pub(super) until: Option<Instant>,
 }
 
-/// What is needed to join again in another form.
-pub(super) struct Grant {
-    pub(super) intent: Intent,
-}
+/// What is needed to join again in another form: nothing, where the session is listed with it.
+pub(super) type Again = Option<Rc<Detail>>;
 
 /// A second NetStream that plays on the same connection: its messages go between those of the
 /// first.
 pub(super) struct Other {
     pub(super) msid: u32,
-    pub(super) form: RtmpForm,
-    pub(super) grant: Rc<Grant>,
+    form: RtmpForm,
+    again: Again,
     pub(super) sub: Subscriber,
     _hold: PlayGrant,
 }
@@ -54,7 +51,8 @@ impl Connection {
                 };
                 let until =
                     asked.duration_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
-                self.join(asked.msid, form, Rc::new(Grant { intent }), grant, until).await
+                let again = self.remember(intent.detail);
+                self.join(form, again, grant, until).await
             }
             Err(refusal) => {
                 let reason = refusal.to_string();
@@ -67,11 +65,23 @@ impl Connection {
         }
     }
 
+    /// What joining again takes beside what the session is listed with.
+    fn remember(&mut self, detail: Detail) -> Again {
+        let listed = self.session.detail();
+        // The listing names the virtual host that serves; the client may have asked for another.
+        let same =
+            listed.is_some_and(|l| Detail { vhost: l.vhost.clone(), ..detail.clone() } == *l);
+        if same {
+            self.caller = None;
+            return None;
+        }
+        Some(Rc::new(detail))
+    }
+
     async fn join(
         &mut self,
-        msid: u32,
         form: RtmpForm,
-        again: Rc<Grant>,
+        again: Again,
         grant: PlayGrant,
         until: Option<Instant>,
     ) -> Result<(), Close> {
@@ -80,14 +90,14 @@ impl Connection {
             let options = grant.subscribe_options(&self.session);
             let (stream, delivery) = (grant.stream.clone(), grant.delivery);
             let sub = self.shard.subscribe_pull(&stream, form.form(), delivery, options, &[]);
-            self.others.push(Other { msid, form, grant: again, sub, _hold: grant });
+            self.others.push(Other { msid: form.msid, form, again, sub, _hold: grant });
             self.mix();
             return Ok(());
         }
         let initial = self.rtmp.poll_transmit().unwrap_or_default();
         let socket = self.socket.clone();
         let player = Player::join(&self.shard, &self.session, grant, form.form(), socket, &initial);
-        self.player = Some(Box::new(Playing { msid, form, grant: again, player, until }));
+        self.player = Some(Box::new(Playing { msid: form.msid, form, again, player, until }));
         Ok(())
     }
 
@@ -137,12 +147,9 @@ impl Connection {
             self.release().await;
             if !self.others.is_empty() {
                 let next = self.others.remove(0);
-                let (form, again) = (next.form, next.grant.clone());
-                let intent = again.intent.clone();
+                let (form, again) = (next.form, next.again.clone());
                 drop(next);
-                if let Ok(grant) = self.host.play(&self.session, intent).await {
-                    let _ = self.join(form.msid, form, again, grant, None).await;
-                }
+                let _ = self.join_again(form, again, None).await;
             }
         }
     }
@@ -157,7 +164,7 @@ impl Connection {
             let other = self.others.swap_remove(at);
             let mut form = other.form;
             change(&mut form);
-            let again = other.grant.clone();
+            let again = other.again.clone();
             drop(other);
             return self.join_again(form, again, None).await;
         }
@@ -170,7 +177,7 @@ impl Connection {
             return Ok(());
         }
         match self.release().await {
-            Some(old) => self.join_again(form, old.grant.clone(), old.until).await,
+            Some(old) => self.join_again(form, old.again.clone(), old.until).await,
             None => Ok(()),
         }
     }
@@ -178,27 +185,14 @@ impl Connection {
     async fn join_again(
         &mut self,
         form: RtmpForm,
-        again: Rc<Grant>,
+        again: Again,
         until: Option<Instant>,
     ) -> Result<(), Close> {
-        match self.host.play(&self.session, again.intent.clone()).await {
-            Ok(grant) => self.join(form.msid, form, again, grant, until).await,
+        let detail = again.as_deref().or_else(|| self.session.detail()).cloned();
+        let intent = self.intent_of(detail.unwrap_or_default());
+        match self.host.play(&self.session, intent).await {
+            Ok(grant) => self.join(form, again, grant, until).await,
             Err(refusal) => Err(Close::peer(refusal.code(), refusal.to_string())),
         }
     }
-}
-
-pub(super) async fn drive(playing: Option<&Playing>) -> Close {
-    match playing {
-        Some(playing) => playing.player.drive().await,
-        None => pending().await,
-    }
-}
-
-pub(super) async fn any_ready(others: &[Other]) {
-    if others.is_empty() {
-        pending::<()>().await;
-    }
-    let ready = others.iter().map(|o| Box::pin(o.sub.ready()));
-    let _ = select_all(ready).await;
 }

@@ -113,6 +113,22 @@ impl Server {
         }
     }
 
+    /// Gives back the room that commands needed, once they have been answered: a player says next
+    /// to nothing more, and there are thousands of them.
+    pub fn settle(&mut self) {
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+        if self.backlog.is_empty() {
+            self.backlog = Vec::new();
+        }
+        if self.output.is_empty() {
+            self.output = Vec::new();
+        }
+        self.streams.shrink_to_fit();
+        self.decoder.settle();
+    }
+
     /// Takes what came from the client. Any bytes are fine; what is wrong with them is told by
     /// [`Event::Closed`], after which all is ignored.
     ///

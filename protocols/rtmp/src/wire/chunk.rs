@@ -214,6 +214,11 @@ impl Decoder {
         bodies.fold(streams, usize::saturating_add)
     }
 
+    /// Gives back room for chunk streams that are not there.
+    pub fn settle(&mut self) {
+        self.streams.shrink_to_fit();
+    }
+
     /// Reads up to the end of the next message, or all of `input` if it ends before that.
     ///
     /// Gives how many bytes were taken and the message if one was finished (by bytes of earlier
