@@ -165,7 +165,7 @@ pub struct SessionInfo {
     pub rate: Mutex<Rate>,
     /// Milliseconds of media the player is behind, as last measured.
     pub lag_ms: AtomicU64,
-    forwarded: OnceLock<IpAddr>,
+    forwarded: OnceLock<Box<IpAddr>>,
     detail: OnceLock<Arc<Detail>>,
     stream: Mutex<Option<Arc<Stream>>>,
     kick: AtomicWaker,
@@ -181,12 +181,12 @@ impl SessionInfo {
 
     /// The client's address: what a proxy in front told, else the peer's.
     pub fn ip(&self) -> IpAddr {
-        self.forwarded.get().copied().unwrap_or_else(|| self.peer.ip())
+        self.forwarded.get().map_or_else(|| self.peer.ip(), |ip| **ip)
     }
 
     /// Remembers the client's address as a proxy in front told it; the first one counts.
     pub fn set_forwarded(&self, ip: IpAddr) {
-        let _ = self.forwarded.set(ip);
+        let _ = self.forwarded.set(Box::new(ip));
     }
 
     /// The stream it is on.

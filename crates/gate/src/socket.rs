@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -41,6 +42,14 @@ impl Socket {
         match self {
             Self::Tcp(tcp) => Some(tcp.clone()),
             Self::Tls(_) => None,
+        }
+    }
+
+    /// Our own address, as the peer sees it; `None` when the connection is gone.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(tcp) => tcp.local_addr().ok(),
+            Self::Tls(tls) => tls.borrow().get_ref().0.local_addr().ok(),
         }
     }
 

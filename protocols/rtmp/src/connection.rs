@@ -5,7 +5,6 @@ mod play;
 mod publish;
 
 use std::future::{Future, poll_fn};
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,10 +20,10 @@ use gate::{Close, Detail, Fault, Host, Intent, Session, Socket};
 use hub::{Counters, Shard};
 use tokio::time::{Sleep, sleep_until};
 
-use crate::config::{VhostOptions, limits};
+use crate::config::VhostOptions;
 use crate::events;
 use crate::session::server::{Connect, ConnectOptions, Event, ServerInfo};
-use crate::session::{self, Server};
+use crate::session::{self, Limits, Server};
 use crate::wire::url::StreamUrl;
 use play::{Other, Playing};
 use publish::Publication;
@@ -35,21 +34,24 @@ const REPLY: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Serves one accepted socket on its shard.
-pub(crate) fn spawn(host: &Arc<Host>, shard: &Rc<Shard>, served: Served, secure: bool) {
+pub(crate) fn spawn(
+    host: &Arc<Host>,
+    limits: Arc<Limits>,
+    shard: &Rc<Shard>,
+    served: Served,
+    secure: bool,
+) {
     let session = host.sessions.open("rtmp", served.peer);
     events::accepted(&session.id, served.peer, secure);
     let id = session.id.clone();
     let mut seed = [0u8; 32];
     rand::fill(&mut seed);
-    let limits = limits(&host.limits());
     let connection = Box::new(Connection {
         rtmp: Server::new(Instant::now(), seed, limits),
         config: host.config(),
         host: host.clone(),
         shard: shard.clone(),
         socket: served.socket,
-        local: served.local.ip(),
-        options: VhostOptions::default(),
         caller: None,
         publications: Vec::new(),
         player: None,
@@ -69,8 +71,6 @@ struct Connection {
     host: Arc<Host>,
     shard: Rc<Shard>,
     socket: Socket,
-    local: IpAddr,
-    options: VhostOptions,
     caller: Option<Box<Caller>>,
     publications: Vec<Publication>,
     player: Option<Box<Playing>>,
@@ -99,7 +99,9 @@ enum Wake {
 impl Connection {
     async fn run(mut self: Box<Self>) {
         let close = loop {
-            if let Err(close) = self.pump().await {
+            if let Some(work) = self.pump()
+                && let Err(close) = work.await
+            {
                 break close;
             }
             if self.player.is_some() {
@@ -128,7 +130,7 @@ impl Connection {
                 }
             }
         };
-        Box::pin(self.finish(&close)).await;
+        Box::pin(self.finish(close)).await;
     }
 
     /// The next thing that happens. Polled by hand: a `select!` over futures would hold room for
@@ -158,11 +160,8 @@ impl Connection {
 
     /// Merged read: the publisher's messages gather in the kernel until then.
     fn not_before(&self) -> Option<Instant> {
-        if self.options.merged_read.is_zero() {
-            return None;
-        }
-        let last = self.publications.iter().map(|p| p.last).max()?;
-        let at = last + self.options.merged_read;
+        let merging = self.publications.iter().filter(|p| !p.merged_read.is_zero());
+        let at = merging.map(|p| p.last + p.merged_read).max()?;
         (at > Instant::now()).then_some(at)
     }
 
@@ -219,16 +218,25 @@ impl Connection {
         })
     }
 
-    /// Does what the session asks for until it asks for nothing more. What is rare is boxed: a
-    /// player's task, of which there are thousands, must not hold room for it.
-    async fn pump(&mut self) -> Result<(), Close> {
-        while let Some(event) = self.relay()? {
-            Box::pin(self.act(event)).await?;
-        }
-        match self.rtmp.poll_transmit() {
-            Some(bytes) => Box::pin(self.transmit(bytes)).await,
-            None => Ok(()),
-        }
+    /// Hands media on; the rest of what the session asks for, which is rare, is boxed: a player's
+    /// task, of which there are thousands, must not hold room for it.
+    fn pump(&mut self) -> Option<Pin<Box<dyn Future<Output = Result<(), Close>> + '_>>> {
+        let first = self.relay().transpose();
+        let bytes = match first {
+            Some(_) => None,
+            None => Some(self.rtmp.poll_transmit()?),
+        };
+        Some(Box::pin(async move {
+            if let Some(bytes) = bytes {
+                return self.transmit(bytes).await;
+            }
+            let mut next = first;
+            while let Some(event) = next.transpose()? {
+                self.act(event).await?;
+                next = self.relay().transpose();
+            }
+            self.say().await
+        }))
     }
 
     /// Hands media to its stream, up to the first event that asks for something else.
@@ -312,18 +320,16 @@ impl Connection {
             session.set_forwarded(ip.into());
         }
         self.config = self.host.config();
-        if let Some(vhost) = self.config.vhost(&connect.vhost) {
-            self.options = VhostOptions::new(&vhost);
-        }
+        let vhost = self.options(&connect.vhost);
         let identity = &self.host.identity;
         let software = identity.software();
-        let local = self.local.to_string();
+        let local = self.socket.local_addr().map(|local| local.ip().to_canonical().to_string());
         let (major, minor, patch) = identity.compat_version;
         let version = format!("{major}.{minor}.{patch}");
         let options = ConnectOptions {
-            chunk_size: self.options.chunk_size,
-            in_ack_size: self.options.in_ack_size,
-            out_ack_size: self.options.out_ack_size,
+            chunk_size: vhost.chunk_size,
+            in_ack_size: vhost.in_ack_size,
+            out_ack_size: vhost.out_ack_size,
             info: ServerInfo {
                 signature: "SRS",
                 server: &software,
@@ -331,7 +337,7 @@ impl Connection {
                 url: "",
                 version: &version,
                 authors: "",
-                ip: &local,
+                ip: local.as_deref().unwrap_or(""),
                 pid: std::process::id(),
                 id: &session.id,
             },
@@ -366,11 +372,9 @@ impl Connection {
         Intent { session: self.session.id.to_string(), peer: self.session.peer, detail }
     }
 
-    /// The vhost of the stream may be another than that of the connection.
-    fn adopt_vhost(&mut self, name: &str) {
-        if let Some(vhost) = self.config.vhost(name) {
-            self.options = VhostOptions::new(&vhost);
-        }
+    /// What a virtual host says. That of the stream may be another than that of the connection.
+    fn options(&self, vhost: &str) -> VhostOptions {
+        self.config.vhost(vhost).map(|vhost| VhostOptions::new(&vhost)).unwrap_or_default()
     }
 
     async fn kicked(&mut self, why: Kick) -> Close {
@@ -389,7 +393,7 @@ impl Connection {
         }
     }
 
-    async fn finish(mut self: Box<Self>, close: &Close) {
+    async fn finish(mut self: Box<Self>, close: Close) {
         if close.fault != Fault::Nobody {
             self.host.sessions.errors.fetch_add(1, Relaxed);
         }
@@ -399,7 +403,7 @@ impl Connection {
         self.publications.clear();
         self.others.clear();
         self.player = None;
-        self.session.closed(close);
+        self.session.closed(&close);
         // A close with unread input would turn into a reset, which may overtake our last words.
         self.socket.shutdown().await;
         if close.fault == Fault::Peer {

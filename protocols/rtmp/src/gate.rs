@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use gate::conf::Config;
 use gate::tls::Certificate;
 use gate::{Gate, Host, ListenerSet, PrepareError, Prepared, Wanted};
 
+use crate::config::limits;
 use crate::connection;
+use crate::session::Limits;
 
 /// Serves RTMP and RTMPS.
 #[derive(Default)]
@@ -25,8 +28,10 @@ impl RtmpGate {
     fn wanted(host: &Arc<Host>, config: &Config) -> Result<Vec<Wanted>, PrepareError> {
         let root = config.root();
         let serve = |secure: bool| -> gate::listen::Handler {
-            let host = host.clone();
-            Arc::new(move |shard, served| connection::spawn(&host, shard, served, secure))
+            let (host, limits) = (host.clone(), LimitsInForce::new(host));
+            Arc::new(move |shard, served| {
+                connection::spawn(&host, limits.of(&host), shard, served, secure);
+            })
         };
         let mut wanted: Vec<Wanted> = root
             .listen("listen")
@@ -49,6 +54,32 @@ impl RtmpGate {
             }));
         }
         Ok(wanted)
+    }
+}
+
+/// The limits of sessions, made once per configuration and shared by them.
+struct LimitsInForce(ArcSwap<(Arc<gate::Limits>, Arc<Limits>)>);
+
+impl LimitsInForce {
+    fn new(host: &Host) -> Self {
+        Self(ArcSwap::from_pointee(Self::make(host.limits())))
+    }
+
+    fn make(from: Arc<gate::Limits>) -> (Arc<gate::Limits>, Arc<Limits>) {
+        let limits = limits(&from);
+        (from, limits)
+    }
+
+    fn of(&self, host: &Host) -> Arc<Limits> {
+        let now = host.limits();
+        let known = self.0.load();
+        if Arc::ptr_eq(&known.0, &now) {
+            return known.1.clone();
+        }
+        let made = Self::make(now);
+        let limits = made.1.clone();
+        self.0.store(Arc::new(made));
+        limits
     }
 }
 

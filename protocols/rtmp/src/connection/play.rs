@@ -37,7 +37,6 @@ impl Connection {
         let intent = self.intent("rtmp-play", false, &asked.url);
         match self.host.play(&self.session, intent.clone()).await {
             Ok(grant) => {
-                self.adopt_vhost(&grant.stream.key.vhost);
                 let stream = &grant.stream;
                 let id = &self.session.id;
                 let publisher = stream.publisher_id();

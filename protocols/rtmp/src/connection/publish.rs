@@ -19,7 +19,11 @@ pub(super) struct Publication {
     pub(super) publisher: Publisher,
     pub(super) demuxer: Demuxer,
     pub(super) clock: ClockUnwrap,
+    /// How long it may be silent, now and once media has come.
     pub(super) timeout: Duration,
+    normal: Duration,
+    /// Pause between two reads.
+    pub(super) merged_read: Duration,
     pub(super) last: Instant,
     pub(super) dropped: u64,
     pub(super) _hold: ClientHold,
@@ -42,9 +46,8 @@ impl Connection {
         let intent = self.intent(kind, true, &asked.url);
         match self.host.publish(&self.shard, &self.session, intent).await {
             Ok((publisher, hold)) => {
-                self.adopt_vhost(&publisher.stream().key.vhost);
                 let stream = publisher.stream().key.url();
-                let o = &self.options;
+                let o = self.options(&publisher.stream().key.vhost);
                 let ms = |d: Duration| d.as_millis();
                 let id = &self.session.id;
                 events::publishing(
@@ -60,7 +63,9 @@ impl Connection {
                     publisher,
                     demuxer: Demuxer::new(),
                     clock: ClockUnwrap::rtmp_millis(),
-                    timeout: self.options.first_packet,
+                    timeout: o.first_packet,
+                    normal: o.normal,
+                    merged_read: o.merged_read,
                     last: Instant::now(),
                     dropped: 0,
                     _hold: hold,
@@ -87,7 +92,7 @@ impl Connection {
     ) -> Result<(), Close> {
         let Some(p) = self.publications.iter_mut().find(|p| p.msid == msid) else { return Ok(()) };
         p.last = Instant::now();
-        p.timeout = self.options.normal;
+        p.timeout = p.normal;
         let counters = &self.session.counters;
         Counters::add(&counters.messages, 1);
         let (kind, dts) = match media {
