@@ -330,10 +330,10 @@ impl Rendition {
     }
 
     /// Adds a subscriber; `initial` goes out before anything else.
-    pub(crate) fn add(&self, sub: Sub, initial: &[u8]) -> Rc<Sub> {
+    pub(crate) fn add(&self, sub: Sub, from_key: bool, initial: &[u8]) -> Rc<Sub> {
         let mut guard = self.inner.borrow_mut();
         let inner = &mut *guard;
-        let at = if sub.options.from_key { inner.log.join() } else { inner.log.head() };
+        let at = if from_key { inner.log.join() } else { inner.log.head() };
         sub.offset.set(at);
         sub.generation.set(inner.headers.generation);
         {

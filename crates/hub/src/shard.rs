@@ -284,9 +284,11 @@ impl Shard {
             progress: Cell::new(Instant::now()),
             awaits: Cell::new(None),
             told_lag: Cell::new(None),
-            options,
+            queue_length: options.queue_length,
+            session: options.session,
+            counters: options.counters,
         };
-        let sub = rendition.add(sub, initial);
+        let sub = rendition.add(sub, options.from_key, initial);
         drop(joining);
         self.handle.stats.subscribers.fetch_add(1, Relaxed);
         Subscriber { sub, rendition, shard: self.clone() }

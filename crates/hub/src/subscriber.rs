@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::num::NonZeroI64;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -102,8 +103,11 @@ pub(crate) struct Sub {
     pub(crate) progress: Cell<Instant>,
     /// Lost its place and waits for a key frame: the number of the first message it did not get.
     pub(crate) awaits: Cell<Option<u64>>,
-    pub(crate) told_lag: Cell<Option<Instant>>,
-    pub(crate) options: SubscribeOptions,
+    /// When a lag was last told of, by the log's clock.
+    pub(crate) told_lag: Cell<Option<NonZeroI64>>,
+    pub(crate) queue_length: Duration,
+    pub(crate) session: Arc<str>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Sub {
@@ -126,7 +130,7 @@ impl Sub {
     pub(crate) fn close_if_stalled(&self, now: Instant) {
         let stalled = self.state.get() == State::Blocked
             && matches!(self.sink, Sink::Direct(_))
-            && self.progress.get() + self.options.queue_length <= now;
+            && self.progress.get() + self.queue_length <= now;
         if stalled {
             self.close(End::Stalled);
         }
@@ -140,7 +144,7 @@ impl Sub {
     }
 
     pub(crate) fn count_sent(&self, n: usize) {
-        Counters::add(&self.options.counters.send_bytes, n as u64);
+        Counters::add(&self.counters.send_bytes, n as u64);
     }
 }
 

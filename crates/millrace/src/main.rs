@@ -13,9 +13,10 @@ use std::process::ExitCode;
 /// Version of this build.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Memory freed by a load comes back to the system; the C library's allocator keeps it.
+/// Gives memory back to the system within seconds after a load, and rounds little things up little;
+/// `.cargo/config.toml` says how soon. Measured against others in `bench/RESULTS.md`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     cli::run(std::env::args_os())

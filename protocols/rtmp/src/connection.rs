@@ -419,3 +419,19 @@ impl Connection {
 fn taken_over() -> Close {
     Close::done("another publisher has taken the stream over")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_stays_small() {
+        // Ten thousand of them: what is added here is paid for each.
+        assert!(size_of::<Connection>() <= 448, "{}", size_of::<Connection>());
+        let task = |c: Box<Connection>| c.run();
+        fn output<A, F>(_: &impl Fn(A) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(output(&task) <= 104, "{}", output(&task));
+    }
+}

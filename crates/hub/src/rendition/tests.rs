@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::stream::StreamKey;
-use crate::subscriber::{Sink, State, SubscribeOptions};
+use crate::subscriber::{Sink, State};
 
 struct Bytewise;
 
@@ -31,12 +31,6 @@ fn rendition(delivery: Delivery) -> Rc<Rendition> {
 }
 
 fn join(rendition: &Rendition) -> Rc<Sub> {
-    let options = SubscribeOptions {
-        queue_length: Duration::from_secs(30),
-        session: "s".into(),
-        counters: Arc::default(),
-        from_key: false,
-    };
     let sub = Sub {
         sink: Sink::Pull,
         offset: Cell::new(0),
@@ -49,9 +43,11 @@ fn join(rendition: &Rendition) -> Rc<Sub> {
         progress: Cell::new(Instant::now()),
         awaits: Cell::new(None),
         told_lag: Cell::new(None),
-        options,
+        queue_length: Duration::from_secs(30),
+        session: "s".into(),
+        counters: Arc::default(),
     };
-    rendition.add(sub, b"")
+    rendition.add(sub, false, b"")
 }
 
 fn had_turn(sub: &Sub) -> bool {
@@ -242,4 +238,11 @@ fn drips_keep_their_rate_though_the_timer_is_coarse() {
     }
     assert_eq!(dripped, 200, "3 s at one each 15 ms");
     drop(sub);
+}
+
+#[test]
+fn a_subscriber_stays_small() {
+    // Ten thousand of them: what is added here is paid for each. With the counts of its `Rc` it
+    // just fills a size class of the allocator.
+    assert!(size_of::<Sub>() <= 176, "{}", size_of::<Sub>());
 }

@@ -1,12 +1,13 @@
 //! Forgetting what nobody needs any more, and moving those who fell too far behind.
 
+use std::num::NonZeroI64;
 use std::time::{Duration, Instant};
 
 use super::{Inner, MAX_LOG_BYTES};
 use crate::subscriber::{Counters, End, REST_LIMIT, Sink, State, Sub};
 
-/// A viewer that lags is told of in the log once in so long.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+/// A viewer that lags is told of in the log once in so many microseconds of media.
+const TELL_EVERY_US: i64 = 10_000_000;
 
 impl Inner {
     /// Forgets what no joiner and no subscriber within its `queue_length` needs.
@@ -19,7 +20,7 @@ impl Inner {
         let mut slowest = head;
         for sub in self.subs.iter().filter(|sub| sub.takes_media()) {
             slowest = slowest.min(sub.offset.get());
-            queue = queue.max(sub.options.queue_length);
+            queue = queue.max(sub.queue_length);
         }
         if head.saturating_sub(self.log.join()) > MAX_LOG_BYTES as u64 {
             self.log.clear_join();
@@ -59,16 +60,17 @@ impl Inner {
             self.skip(sub, self.log.number(from), to);
             self.move_to(sub, to);
         }
-        let counters = &sub.options.counters;
+        let counters = &sub.counters;
         Counters::add(&counters.lag_jumps, 1);
         if sub.rest.borrow().len() > self.log.len().max(REST_LIMIT) {
             sub.close(End::Overflow);
         }
-        let now = Instant::now();
-        if sub.told_lag.get().is_none_or(|t| now.duration_since(t) >= TELL_EVERY) {
+        let now = NonZeroI64::new(self.log.clock()).unwrap_or(NonZeroI64::MIN);
+        let fresh = |told: NonZeroI64| now.get().saturating_sub(told.get()) < TELL_EVERY_US;
+        if !sub.told_lag.get().is_some_and(fresh) {
             sub.told_lag.set(Some(now));
             tracing::warn!(
-                session = %sub.options.session,
+                session = %sub.session,
                 jumps = counters.lag_jumps.load(std::sync::atomic::Ordering::Relaxed),
                 reason = "too slow for queue_length",
                 "viewer lags, it goes on at a newer key frame"
@@ -79,7 +81,7 @@ impl Inner {
     /// Counts what a subscriber does not get: the messages from number `from` up to `to`.
     fn skip(&mut self, sub: &Sub, from: u64, to: u64) {
         let skipped = self.log.number(to).saturating_sub(from);
-        Counters::add(&sub.options.counters.lag_dropped, skipped);
+        Counters::add(&sub.counters.lag_dropped, skipped);
         self.dropped = self.dropped.saturating_add(skipped);
     }
 

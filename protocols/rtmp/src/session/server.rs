@@ -39,7 +39,7 @@ pub struct Server {
     output: Vec<u8>,
     events: VecDeque<Event>,
     /// Input that waits for an answer of the caller.
-    backlog: Vec<u8>,
+    backlog: Box<[u8]>,
     streams: Vec<NetStream>,
     tc_url: Box<str>,
     acks: Acks,
@@ -101,7 +101,7 @@ impl Server {
             decoder: Decoder::new(unauthenticated),
             output: Vec::new(),
             events: VecDeque::new(),
-            backlog: Vec::new(),
+            backlog: Box::default(),
             streams: Vec::new(),
             tc_url: Box::default(),
             acks: Acks::default(),
@@ -118,9 +118,6 @@ impl Server {
     pub fn settle(&mut self) {
         if self.events.is_empty() {
             self.events = VecDeque::new();
-        }
-        if self.backlog.is_empty() {
-            self.backlog = Vec::new();
         }
         if self.output.is_empty() {
             self.output = Vec::new();
@@ -220,7 +217,7 @@ impl Server {
             self.decoder.heap_bytes(),
             self.output.capacity(),
             events,
-            self.backlog.capacity(),
+            self.backlog.len(),
             streams,
             self.tc_url.len(),
         ]
@@ -251,7 +248,7 @@ impl Server {
                 if held > self.limits.unauthenticated {
                     return self.close(Close::Backlog(self.limits.unauthenticated));
                 }
-                self.backlog.extend_from_slice(rest);
+                self.backlog = [&*self.backlog, rest].concat().into();
                 return;
             }
             let taken = match &mut self.phase {
@@ -354,7 +351,7 @@ impl Server {
     fn shut(&mut self) {
         self.phase = Phase::Closed;
         self.deadline = None;
-        self.backlog = Vec::new();
+        self.backlog = Box::default();
         self.streams = Vec::new();
         self.decoder = Decoder::new(self.limits.chunk);
     }

@@ -171,10 +171,10 @@ pub struct Decoder {
     held: usize,
     reserved: usize,
     /// The chunk whose payload is being read: index of its stream and what is left of it.
-    chunk: Option<(usize, usize)>,
+    chunk: Option<(u32, u32)>,
     /// A header that the last read cut.
     carry: [u8; MAX_HEADER],
-    carried: usize,
+    carried: u8,
 }
 
 impl Decoder {
@@ -232,6 +232,7 @@ impl Decoder {
         let mut rest = input;
         loop {
             if let Some((index, left)) = self.chunk {
+                let (index, left) = (index as usize, left as usize);
                 let left = left.saturating_sub(self.append_carried(index, left, rest.len())?);
                 let taken = left.min(rest.len());
                 let (payload, behind) = rest.split_at(taken);
@@ -239,7 +240,7 @@ impl Decoder {
                 self.append(index, payload, behind.len())?;
                 let left = left.saturating_sub(taken);
                 if left > 0 {
-                    self.chunk = Some((index, left));
+                    self.chunk = Some(place(index, left));
                     return Ok((input.len(), None));
                 }
                 self.chunk = None;
@@ -262,7 +263,7 @@ impl Decoder {
             self.begin_chunk(&parsed)?;
             return Ok(true);
         }
-        let before = self.carried;
+        let before = usize::from(self.carried);
         let room = self.carry.get_mut(before..).unwrap_or_default();
         let taken = room.len().min(rest.len());
         if let (Some(to), Some(from)) = (room.get_mut(..taken), rest.get(..taken)) {
@@ -271,7 +272,7 @@ impl Decoder {
         let carry = self.carry;
         let filled = before.saturating_add(taken);
         let Some(parsed) = self.parse(carry.get(..filled).unwrap_or_default())? else {
-            self.carried = filled;
+            self.carried = carried(filled);
             *rest = &[];
             return Ok(false);
         };
@@ -287,7 +288,7 @@ impl Decoder {
     fn hold(&mut self, bytes: &[u8]) {
         if let Some(to) = self.carry.get_mut(..bytes.len()) {
             to.copy_from_slice(bytes);
-            self.carried = bytes.len();
+            self.carried = carried(bytes.len());
         }
     }
 
@@ -295,7 +296,7 @@ impl Decoder {
     /// chunk's payload stays held: the next header begins with it.
     fn append_carried(&mut self, index: usize, left: usize, behind: usize) -> Result<usize, Error> {
         let carry = self.carry;
-        let carried = carry.get(..self.carried).unwrap_or_default();
+        let carried = carry.get(..usize::from(self.carried)).unwrap_or_default();
         let (payload, next) = carried.split_at(left.min(carried.len()));
         if !carried.is_empty() {
             self.append(index, payload, behind)?;
@@ -334,7 +335,7 @@ impl Decoder {
         stream.header = header;
         stream.open = true;
         let left = (header.length as usize).saturating_sub(stream.body.len());
-        self.chunk = Some((index, left.min(self.chunk_size as usize)));
+        self.chunk = Some(place(index, left.min(self.chunk_size as usize)));
         Ok(())
     }
 
@@ -405,6 +406,17 @@ impl Decoder {
             })),
         }
     }
+}
+
+/// Index of a chunk stream and rest of a chunk, in little room: neither reaches 2^24.
+fn place(index: usize, left: usize) -> (u32, u32) {
+    let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    (small(index), small(left))
+}
+
+/// Bytes held for a header; never more than [`MAX_HEADER`].
+fn carried(n: usize) -> u8 {
+    u8::try_from(n).unwrap_or(u8::MAX)
 }
 
 fn control_u32(type_id: u8, body: &[u8]) -> Result<u32, Error> {
