@@ -150,6 +150,12 @@ impl Log {
         self.index.get(self.first_at_or_after(offset)).map_or_else(|| self.head(), |e| e.at)
     }
 
+    /// Where the message begins that `offset` lies in; `offset` itself when it is not known.
+    pub fn begin_of(&self, offset: u64) -> u64 {
+        let behind = self.index.partition_point(|e| e.at <= offset);
+        behind.checked_sub(1).and_then(|i| self.index.get(i)).map_or(offset, |e| e.at)
+    }
+
     /// The border behind the message that begins at `offset`: where one message ends.
     pub fn next_border(&self, offset: u64) -> u64 {
         self.border(offset.saturating_add(1))

@@ -22,10 +22,25 @@ impl Packager for Bytewise {
     fn prelude(&mut self, _: &Headers, _: Option<Timestamp>, _: &mut Vec<u8>) {}
 }
 
+/// Messages of ten bytes, each of them the message's number.
+struct TenBytes(u8);
+
+impl Packager for TenBytes {
+    fn push(&mut self, _: &Frame, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.0; 10]);
+        self.0 = self.0.wrapping_add(1);
+    }
+    fn prelude(&mut self, _: &Headers, _: Option<Timestamp>, _: &mut Vec<u8>) {}
+}
+
 fn rendition(delivery: Delivery) -> Rc<Rendition> {
+    rendition_of(delivery, Box::new(|| Box::new(Bytewise)))
+}
+
+fn rendition_of(delivery: Delivery, make: Box<dyn FnOnce() -> Box<dyn Packager>>) -> Rc<Rendition> {
     let key = StreamKey::new("v", "a", "s");
     let stream = Arc::new(Stream::new(key, 1, String::new(), Instant::now()));
-    let form = Form { name: "x", variant: 0, make: Box::new(|| Box::new(Bytewise)) };
+    let form = Form { name: "x", variant: 0, make };
     let snapshot = Snapshot { headers: Arc::default(), gop: Vec::new(), seq: 0, active: true };
     Rendition::new(stream, form, delivery, snapshot)
 }
@@ -61,11 +76,14 @@ struct Source {
 
 impl Source {
     fn push(&mut self, to: &Rendition, codec: Codec, ms: i64) {
+        self.push_flagged(to, codec, ms, Flags::empty());
+    }
+
+    fn push_flagged(&mut self, to: &Rendition, codec: Codec, ms: i64, flags: Flags) {
         self.seq += 1;
         self.ms += ms;
         let at = Timestamp::from_millis(self.ms);
         let payload = Bytes::from_static(b"x");
-        let flags = Flags::empty();
         to.push(self.seq, &Frame { codec, track: 0, flags, tag: 0, dts: at, pts: at, payload });
     }
 }
@@ -245,4 +263,26 @@ fn a_subscriber_stays_small() {
     // Ten thousand of them: what is added here is paid for each. With the counts of its `Rc` it
     // just fills a size class of the allocator.
     assert!(size_of::<Sub>() <= 176, "{}", size_of::<Sub>());
+}
+
+#[test]
+fn who_stands_in_the_midst_of_a_message_does_not_lose_its_place() {
+    let r = rendition_of(Delivery::Adaptive, Box::new(|| Box::new(TenBytes(0))));
+    let mut source = Source { seq: 0, ms: 0 };
+    source.push_flagged(&r, Codec::H264, 40, Flags::KEY);
+    let sub = join(&r);
+    let mut got = Vec::new();
+    source.push(&r, Codec::H264, 40);
+    source.push(&r, Codec::H264, 40);
+    r.take(&sub, 15, &mut got);
+    assert_eq!(got.len(), 15, "one message and a half");
+    // 8 s, a key frame each second: far less than the 30 s it may fall behind.
+    for i in 0..200 {
+        let flags = if i % 25 == 0 { Flags::KEY } else { Flags::empty() };
+        source.push_flagged(&r, Codec::H264, 40, flags);
+    }
+    while r.take(&sub, 999, &mut got) > 0 {}
+    assert_eq!(sub.counters.lag_jumps.load(Relaxed), 0);
+    let whole: Vec<u8> = (0u8..).skip(1).take(202).flat_map(|n| [n; 10]).collect();
+    assert!(got == whole, "{} bytes", got.len());
 }

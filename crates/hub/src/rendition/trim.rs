@@ -22,6 +22,9 @@ impl Inner {
             slowest = slowest.min(sub.offset.get());
             queue = queue.max(sub.queue_length);
         }
+        // Somebody may be in the midst of a message: without its place in the index the next look at
+        // the ages would find that message gone, and take the laggard for too late.
+        let slowest = self.log.begin_of(slowest);
         if head.saturating_sub(self.log.join()) > MAX_LOG_BYTES as u64 {
             self.log.clear_join();
         }
