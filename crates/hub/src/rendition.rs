@@ -285,6 +285,7 @@ impl Rendition {
             }
             match inner.pace(shard_pace) {
                 Pace::Message => {
+                    inner.rotate();
                     inner.owed = inner.subs.len();
                     inner.cover_all();
                 }

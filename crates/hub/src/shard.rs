@@ -76,6 +76,8 @@ pub struct Shard {
     pace: Cell<Pace>,
     walk_ns: Cell<u64>,
     sends: Cell<u64>,
+    /// Bytes that walks have sent in this period of the governor.
+    walked: Cell<u64>,
     scratch: RefCell<Vec<u8>>,
     /// Renditions with a walk owed, in turn.
     walks: RefCell<VecDeque<Rc<Rendition>>>,
@@ -120,6 +122,7 @@ impl Shard {
             pace: Cell::default(),
             walk_ns: Cell::default(),
             sends: Cell::default(),
+            walked: Cell::default(),
             scratch: RefCell::new(vec![0; SCRATCH]),
             walks: RefCell::default(),
             waiting: RefCell::default(),

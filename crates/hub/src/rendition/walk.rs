@@ -13,6 +13,12 @@ const MAX_GATHER: Duration = Duration::from_secs(2);
 /// How late the timer may be for drips to be made up for: two of its ticks.
 const MOST_DRIP_LATE: Duration = Duration::from_millis(20);
 
+/// How far the first to be served moves on each time: the golden section of the list, which puts
+/// successive beginnings as far apart as can be.
+const ROTATE: (usize, usize) = (618, 1000);
+/// Below so many the order does not matter.
+const ROTATE_FROM: usize = 32;
+
 impl Inner {
     pub(super) fn pace(&self, shard_pace: Pace) -> Pace {
         match self.delivery {
@@ -50,6 +56,9 @@ impl Inner {
         let due = self.credit.saturating_add(n);
         self.credit = due.checked_rem(k).unwrap_or(0);
         let turns = due.checked_div(k).unwrap_or(n);
+        if turns >= n {
+            self.rotate();
+        }
         let before = self.owed;
         self.owed = before.saturating_add(turns).min(n);
         if self.owed >= n {
@@ -64,6 +73,16 @@ impl Inner {
         let n = n as u64;
         while self.uncovered.front().is_some_and(|u| u.turns.saturating_add(n) <= self.turns) {
             self.uncovered.pop_front();
+        }
+    }
+
+    /// Where everybody is served at once, somebody must be last: not always the same. Otherwise
+    /// that one would wait the whole walk at each key frame, too.
+    pub(super) fn rotate(&mut self) {
+        if self.owed == 0 && self.subs.len() > ROTATE_FROM {
+            let n = self.subs.len();
+            let step = n.saturating_mul(ROTATE.0).checked_div(ROTATE.1).unwrap_or(0);
+            self.pos = self.pos.saturating_add(step).checked_rem(n).unwrap_or(0);
         }
     }
 

@@ -61,6 +61,7 @@ impl Shard {
         let ns = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
         self.walk_ns.set(self.walk_ns.get().saturating_add(ns));
         self.sends.set(self.sends.get().saturating_add(walked.sends));
+        self.walked.set(self.walked.get().saturating_add(walked.bytes));
         let stats = &self.handle.stats;
         stats.sends.fetch_add(walked.sends, Relaxed);
         stats.sent_bytes.fetch_add(walked.bytes, Relaxed);
@@ -135,7 +136,9 @@ impl Shard {
         }
         let mut governor = self.governor.borrow_mut();
         let spent = Duration::from_nanos(self.walk_ns.replace(0));
-        governor.measured(self.sends.replace(0), spent);
+        let bytes = self.walked.replace(0);
+        demand.bytes = bytes as f64 * per_s;
+        governor.measured(self.sends.replace(0), bytes, spent);
         let new = governor.decide(demand);
         if new != pace {
             tracing::debug!(shard = self.id(), ?pace, ?new, "pace changes");
