@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::shell::{ask, call, call_and_keep, cargo, target_dir};
-use crate::{docs, tidy, tools};
+use crate::{counts, docs, tidy, tools};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -81,6 +81,10 @@ fn run_all(options: &Options) -> Result<Vec<Part>> {
             tests.args(options.filter.as_deref());
             tests
         })?;
+    }
+    if units && ends && options.filter.is_none() {
+        // A report: it fails only where nothing can be counted.
+        parts.check("instruction counts", || counts::run(&counts::Options::default()))?;
     }
     if ends {
         let target = target_dir()?;
