@@ -6,7 +6,8 @@ use abuse::{Result, ensure, soak};
 use e2e::{Context, Start};
 use serde_json::Value;
 
-/// Half a minute finds what is kept of each player in kB, and keeps the nightly soak from rotting.
+/// Half a minute finds what is kept of each player by the 10 kB, and keeps the nightly soak from
+/// rotting.
 const SHORT: f64 = 0.6;
 /// 120,000 players.
 const NIGHTLY: f64 = 20.0;
