@@ -4,6 +4,7 @@
 //! the language of the project, so that there is no second set of scripts to keep in step.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to a terminal")]
 
+mod counts;
 mod dist;
 mod docs;
 mod fuzz;
@@ -42,6 +43,8 @@ enum Chore {
     },
     /// Build one binary that needs no library, and lay it out for others in target/dist
     Dist,
+    /// Count the instructions of each hot path, and compare them with bench/counts.txt
+    Counts(counts::Options),
     /// Fuzz one target, or every target in turn
     Fuzz(fuzz::Options),
     /// Lay the floor plan of a new protocol
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Chore::Tidy { base } => tidy::run(base.as_deref()),
         Chore::Docs { check } => docs::run(check),
         Chore::Dist => dist::run(),
+        Chore::Counts(options) => counts::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::NewProtocol { name } => new_protocol::run(&name),
     };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::shell::{ask, call, call_and_keep, cargo, target_dir};
-use crate::{docs, tidy, tools};
+use crate::{counts, docs, tidy, tools};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -19,6 +19,9 @@ pub(crate) struct Options {
     /// Also the tests that take minutes
     #[arg(long)]
     slow: bool,
+    /// Length of the soak in minutes, instead of 20 with --slow and some seconds without
+    #[arg(long, value_name = "N")]
+    minutes: Option<f64>,
     /// Drive the release binary end to end, not the one with debug assertions
     #[arg(long)]
     release: bool,
@@ -29,6 +32,9 @@ pub(crate) struct Options {
     #[arg(value_name = "NAME")]
     filter: Option<String>,
 }
+
+/// Where the soak leaves its report, in the folder of the end-to-end tests.
+const SOAK: &str = "run/it-soak/report.txt";
 
 /// One part of the run.
 struct Part {
@@ -82,6 +88,10 @@ fn run_all(options: &Options) -> Result<Vec<Part>> {
             tests
         })?;
     }
+    if units && ends && options.filter.is_none() {
+        // A report: it fails only where nothing can be counted.
+        parts.check("instruction counts", || counts::run(&counts::Options::default()))?;
+    }
     if ends {
         let target = target_dir()?;
         let mut env = Vec::new();
@@ -99,6 +109,8 @@ fn run_all(options: &Options) -> Result<Vec<Part>> {
             call(&mut build)
         })?;
         let binary = target.join(profile).join("millrace");
+        let soak = target.join("e2e").join(SOAK);
+        let _ = std::fs::remove_file(&soak);
         parts.tests("end-to-end tests", || {
             let mut tests = test_command(&["-p", "e2e", "-p", "abuse"], options);
             tests.env("MILLRACE_BIN", &binary).envs(env.iter().cloned());
@@ -111,8 +123,15 @@ fn run_all(options: &Options) -> Result<Vec<Part>> {
             if options.slow {
                 tests.env("MILLRACE_SLOW", "1");
             }
+            if let Some(minutes) = options.minutes {
+                tests.env("MILLRACE_SOAK_MINUTES", minutes.to_string());
+            }
             tests
         })?;
+        // Those who run the tests keep what a good test says to themselves.
+        if let Ok(report) = std::fs::read_to_string(&soak) {
+            println!("\n== the soak's report\n{report}");
+        }
     }
     Ok(parts.0)
 }

@@ -21,6 +21,9 @@ const BUILD: &[Tool] = &[
     Tool { name: "git", packages: &["git"], present: || on_path("git") },
 ];
 
+const COUNTS: &[Tool] =
+    &[Tool { name: "valgrind", packages: &["valgrind"], present: || on_path("valgrind") }];
+
 const E2E: &[Tool] = &[
     Tool {
         name: "ffmpeg and ffprobe",
@@ -82,6 +85,11 @@ pub(crate) fn for_build() -> Result<()> {
         call(&mut command("rustup", &["component", "add", component]))?;
     }
     Ok(())
+}
+
+/// Makes sure that instructions can be counted.
+pub(crate) fn for_counts() -> Result<()> {
+    ensure(COUNTS)
 }
 
 /// Makes sure that the end-to-end tests can work; gives the environment that they want.

@@ -47,6 +47,8 @@ const KEY_PICTURE: usize = 8_000;
 const SOUND: usize = 200;
 /// A viewer who gets nothing for so long is not served: frames are missing.
 const SILENCE: Duration = Duration::from_secs(10);
+/// Both clocks cut their milliseconds off where they please.
+const MISTIMED_MS: i64 = 2;
 /// Stands in front of each stamp.
 const MARK: &[u8] = b"millrace-abuse:";
 /// Number and time behind the mark, 16 hexadecimal digits each: no start code can come of them.
@@ -61,6 +63,8 @@ pub(crate) struct Seen {
     pub(crate) missing: AtomicU64,
     /// Frames that came twice or late.
     pub(crate) disorder: AtomicU64,
+    /// Frames whose timestamps are not as far apart as they were sent.
+    pub(crate) mistimed: AtomicU64,
     /// Connections that the server closed or left without media, or that did not begin.
     pub(crate) cut: AtomicU64,
     /// Frames that were published.
@@ -78,6 +82,11 @@ impl Seen {
             words.push(word);
         }
     }
+
+    /// What was wrong, in words.
+    pub(crate) fn words(&self) -> Vec<String> {
+        self.words.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
 }
 
 /// The publisher and the viewers.
@@ -92,6 +101,7 @@ pub(crate) struct Healthy {
 
 struct Shared {
     plan: Plan,
+    name: &'static str,
     seen: Arc<Seen>,
     phase: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -101,9 +111,10 @@ struct Shared {
 
 impl Healthy {
     /// Publishes, joins all viewers and waits until each has media.
-    pub(crate) fn start(plan: &Plan) -> Result<Self> {
+    pub(crate) fn start(plan: &Plan, name: &'static str) -> Result<Self> {
         let shared = Arc::new(Shared {
             plan: plan.clone(),
+            name,
             seen: Arc::default(),
             phase: Arc::new(AtomicUsize::new(BETWEEN)),
             stop: Arc::default(),
@@ -140,13 +151,18 @@ impl Healthy {
         self.phase.store(phase, Relaxed);
     }
 
-    /// Ends all of them and writes down what they saw.
-    pub(crate) fn finish(mut self, report: &mut Report, attacks: &[&'static Attack]) {
+    /// Ends all of them and gives what they saw.
+    pub(crate) fn stop(&mut self) -> Arc<Seen> {
         self.stop.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let seen = &self.seen;
+        self.seen.clone()
+    }
+
+    /// Ends all of them and writes down what they saw.
+    pub(crate) fn finish(mut self, report: &mut Report, attacks: &[&'static Attack]) {
+        let seen = self.stop();
         let delays = std::mem::take(
             &mut *seen.delays.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
         );
@@ -163,11 +179,18 @@ impl Healthy {
         report.frames = seen.frames.load(Relaxed);
         report.missing = seen.missing.load(Relaxed);
         report.disorder = seen.disorder.load(Relaxed);
+        report.mistimed = seen.mistimed.load(Relaxed);
         report.cut = seen.cut.load(Relaxed);
         report.published = seen.published.load(Relaxed);
         report
             .words
             .append(&mut seen.words.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+}
+
+impl Drop for Healthy {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -200,22 +223,22 @@ async fn publish(shared: Arc<Shared>) -> io::Result<Infallible> {
     let mut rng = StdRng::seed_from_u64(shared.plan.seed ^ 0x5eed);
     let to = shared.plan.rtmp;
     let role = Role::PublishFmle;
-    let mut rtmp = Rtmp::start(to, role, "live", NAME, &mut rng, Manner::default()).await?;
+    let mut rtmp = Rtmp::start(to, role, "live", shared.name, &mut rng, Manner::default()).await?;
     let clip = testcard::clip(2);
     rtmp.send(Media::Video, 0, &[&[0x17, 0, 0, 0, 0], clip.avc_config()].concat()).await?;
     rtmp.send(Media::Audio, 0, &[&[0xaf, 0], clip.aac_config()].concat()).await?;
     let mut every = tokio::time::interval(PERIOD);
     // Late is late: the delay is the server's, not that of a clock that hurries after.
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let start = Instant::now();
+    let start = shared.start.elapsed();
     loop {
         every.tick().await;
         let number = shared.seen.published.fetch_add(1, Relaxed);
-        let ms = start.elapsed().as_millis() as u32;
-        let stamp = || {
-            let nanos = shared.start.elapsed().as_nanos() as u64;
-            [MARK, format!("{number:016x}{nanos:016x}").as_bytes()].concat()
-        };
+        // One reading of the clock for both, so that a viewer can compare them.
+        let now = shared.start.elapsed();
+        let ms = now.saturating_sub(start).as_millis() as u32;
+        let nanos = now.as_nanos() as u64;
+        let stamp = || [MARK, format!("{number:016x}{nanos:016x}").as_bytes()].concat();
         rtmp.send(Media::Video, ms, &picture(number.is_multiple_of(KEY_EVERY), &stamp())).await?;
         rtmp.send(Media::Audio, ms, &sound(&stamp())).await?;
         rtmp.hear()?;
@@ -247,7 +270,7 @@ fn sound(stamp: &[u8]) -> Vec<u8> {
 }
 
 /// Number and time (in ns) of a frame; `None` for configurations and metadata.
-fn stamp_of(body: &[u8]) -> Option<(u64, u64)> {
+pub(crate) fn stamp_of(body: &[u8]) -> Option<(u64, u64)> {
     let at = body.get(..128.min(body.len()))?.windows(MARK.len()).position(|w| w == MARK)?;
     let text = std::str::from_utf8(body.get(at + MARK.len()..at + STAMP)?).ok()?;
     let hex = |part: &str| u64::from_str_radix(part, 16).ok();
@@ -256,11 +279,11 @@ fn stamp_of(body: &[u8]) -> Option<(u64, u64)> {
 
 /// What one viewer has seen of one track.
 #[derive(Debug, Default)]
-struct Track(Option<u64>);
+pub(crate) struct Track(Option<u64>);
 
 impl Track {
     /// Missing frames in front of this one, and whether it is out of order.
-    fn next(&mut self, number: u64) -> (u64, bool) {
+    pub(crate) fn next(&mut self, number: u64) -> (u64, bool) {
         match self.0 {
             None => {
                 self.0 = Some(number);
@@ -280,10 +303,12 @@ struct Viewer {
     name: String,
     tracks: [Track; 2],
     joined: Option<u64>,
+    /// How far the stream's clock was ahead of the publisher's at the first frame.
+    ahead: Option<i64>,
 }
 
 impl Viewer {
-    fn frame(&mut self, video: bool, body: &[u8]) {
+    fn frame(&mut self, video: bool, ms: u32, body: &[u8]) {
         let Some((number, sent)) = stamp_of(body) else { return };
         let seen = &self.shared.seen;
         seen.frames.fetch_add(1, Relaxed);
@@ -296,6 +321,11 @@ impl Viewer {
         if disorder {
             seen.disorder.fetch_add(1, Relaxed);
             seen.word(format!("{}: frame {number} out of order", self.name));
+        }
+        let ahead = i64::from(ms) - i64::try_from(sent / 1_000_000).unwrap_or(i64::MAX);
+        if (ahead - *self.ahead.get_or_insert(ahead)).abs() > MISTIMED_MS {
+            seen.mistimed.fetch_add(1, Relaxed);
+            seen.word(format!("{}: frame {number} has time {ms}, clock {ahead} ahead", self.name));
         }
         let now = self.shared.start.elapsed().as_nanos() as u64;
         let joined = *self.joined.get_or_insert_with(|| {
@@ -316,11 +346,17 @@ impl Viewer {
 
     async fn by_rtmp(&mut self, rng: &mut StdRng) -> io::Result<Infallible> {
         let to = self.shared.plan.rtmp;
-        let mut rtmp = Rtmp::start(to, Role::Play, "live", NAME, rng, Manner::default()).await?;
+        let mut rtmp =
+            Rtmp::start(to, Role::Play, "live", self.shared.name, rng, Manner::default()).await?;
+        self.ahead = None;
         loop {
             match silent(rtmp.next()).await? {
-                Event::Media { media: Media::Video, body, .. } => self.frame(true, &body),
-                Event::Media { media: Media::Audio, body, .. } => self.frame(false, &body),
+                Event::Media { media: Media::Video, timestamp_ms, body } => {
+                    self.frame(true, timestamp_ms, &body);
+                }
+                Event::Media { media: Media::Audio, timestamp_ms, body } => {
+                    self.frame(false, timestamp_ms, &body);
+                }
                 Event::Closed(close) => return Err(io::Error::other(close.to_string())),
                 _ => {}
             }
@@ -328,7 +364,8 @@ impl Viewer {
     }
 
     async fn by_http(&mut self, websocket: bool, rng: &mut StdRng) -> io::Result<Infallible> {
-        let path = format!("/live/{NAME}.flv");
+        self.ahead = None;
+        let path = format!("/live/{}.flv", self.shared.name);
         let at = self.shared.plan.http;
         let open = Live::open(at, &path, websocket, rng, Manner::default());
         let mut live = silent(open).await?;
@@ -339,8 +376,8 @@ impl Viewer {
             bytes.clear();
             while let Some(tag) = reader.pull().map_err(io::Error::other)? {
                 match tag.kind {
-                    TagKind::Video => self.frame(true, &tag.body),
-                    TagKind::Audio => self.frame(false, &tag.body),
+                    TagKind::Video => self.frame(true, tag.timestamp, &tag.body),
+                    TagKind::Audio => self.frame(false, tag.timestamp, &tag.body),
                     TagKind::Script => {}
                 }
             }
@@ -357,8 +394,8 @@ async fn view(shared: Arc<Shared>, kind: usize, number: usize) {
     let mut rng = StdRng::seed_from_u64(shared.plan.seed ^ ((kind * 1000 + number) as u64 + 77));
     let what = ["RTMP", "HTTP-FLV", "WebSocket-FLV"][kind];
     let name = format!("{what} viewer {number}");
-    let mut viewer =
-        Viewer { shared: shared.clone(), name, tracks: Default::default(), joined: None };
+    let tracks = Default::default();
+    let mut viewer = Viewer { shared: shared.clone(), name, tracks, joined: None, ahead: None };
     // The publisher goes first; those who come at its heels wait on the server's side.
     tokio::time::sleep(Duration::from_millis(rng.random_range(300..900))).await;
     while !shared.stop.load(Relaxed) {

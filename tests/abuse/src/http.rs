@@ -177,11 +177,17 @@ impl Live {
 
     /// Appends the next bytes of the stream to `out`. Cancel safe.
     pub(crate) async fn read(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        self.read_most(usize::MAX, out).await
+    }
+
+    /// The same with at most so many bytes of the connection. Cancel safe.
+    pub(crate) async fn read_most(&mut self, most: usize, out: &mut Vec<u8>) -> io::Result<()> {
         if !self.first.is_empty() {
             out.append(&mut self.first);
             return Ok(());
         }
-        let n = self.tcp.read(&mut self.buffer).await?;
+        let most = most.min(self.buffer.len());
+        let n = self.tcp.read(&mut self.buffer[..most]).await?;
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -15,6 +15,7 @@ mod healthy;
 mod http;
 mod net;
 mod report;
+pub mod soak;
 mod watch;
 
 use std::net::SocketAddr;
@@ -113,7 +114,7 @@ pub fn run(plan: &Plan, told: &mut dyn FnMut(String)) -> Result<Report> {
     let attacks = plan.attacks()?;
     ensure!(!attacks.is_empty(), "no attack is left: this one needs a configuration file");
     let before_all = watch::Metrics::read(plan.api).context("the server's /metrics")?;
-    let healthy = Healthy::start(plan)?;
+    let healthy = Healthy::start(plan, healthy::NAME)?;
     let mut watch = Watch::start(plan)?;
     told(format!("{} healthy viewers watch; calm for {:?}", healthy.viewers(), plan.calm));
     // What is bought once (buffers, threads' heaps, the first segments) is no leak.
@@ -183,7 +184,7 @@ async fn mixed(cx: Arc<Cx>, attacks: Vec<&'static Attack>, at_once: usize) {
 }
 
 /// One descriptor for each connection, and some more. Does what it can.
-fn raise_open_files(connections: usize) {
+pub(crate) fn raise_open_files(connections: usize) {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     let wanted = (connections as u64).saturating_mul(4).saturating_add(4096);

@@ -92,10 +92,14 @@ impl Rtmp {
         let client = Client::new(Instant::now(), rng.random(), ClientConfig::new(url, role));
         let mut this = Self { tcp, client, buffer: vec![0; 65_536] };
         let started = async {
+            let mut said = String::new();
             loop {
                 match this.next().await? {
                     Event::PublishStarted | Event::PlayStarted => return Ok(()),
-                    Event::Closed(close) => return Err(io::Error::other(close.to_string())),
+                    Event::Status { level, code, .. } if level == "error" => said = code,
+                    Event::Closed(close) => {
+                        return Err(io::Error::other(format!("{close} {said}")));
+                    }
                     _ => {}
                 }
             }
@@ -106,12 +110,18 @@ impl Rtmp {
 
     /// The next event. Not cancel safe while there is something to send; players have nothing.
     pub(crate) async fn next(&mut self) -> io::Result<Event> {
+        self.next_most(usize::MAX).await
+    }
+
+    /// The same with at most so many bytes to a read.
+    pub(crate) async fn next_most(&mut self, most: usize) -> io::Result<Event> {
+        let most = most.min(self.buffer.len());
         loop {
             if let Some(event) = self.client.poll_event() {
                 return Ok(event);
             }
             self.flush().await?;
-            let n = self.tcp.read(&mut self.buffer).await?;
+            let n = self.tcp.read(&mut self.buffer[..most]).await?;
             if n == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -80,6 +80,7 @@ pub struct Report {
     pub(crate) frames: u64,
     pub(crate) missing: u64,
     pub(crate) disorder: u64,
+    pub(crate) mistimed: u64,
     pub(crate) cut: u64,
     pub(crate) delay_before: Delay,
     pub(crate) delay_during: Delay,
@@ -110,6 +111,7 @@ impl Report {
             frames: 0,
             missing: 0,
             disorder: 0,
+            mistimed: 0,
             cut: 0,
             delay_before: Delay::default(),
             delay_during: Delay::default(),
@@ -172,6 +174,7 @@ impl Report {
         let name = healthy::NAME;
         check(self.missing == 0, format!("{} frames of {name} are missing", self.missing));
         check(self.disorder == 0, format!("{} frames of {name} out of order", self.disorder));
+        check(self.mistimed == 0, format!("{} frames of {name} have wrong times", self.mistimed));
         check(self.cut == 0, format!("healthy sessions were cut off {} times", self.cut));
         check(self.frames > 0, "healthy viewers saw nothing".into());
         for leak in &self.leaks {
@@ -303,7 +306,7 @@ impl Report {
             "peak_descriptors": self.peak_descriptors,
             "healthy": {
                 "viewers": self.viewers, "published": self.published, "frames": self.frames,
-                "missing": self.missing, "out_of_order": self.disorder, "cut_off": self.cut,
+                "missing": self.missing, "out_of_order": self.disorder, "mistimed": self.mistimed, "cut_off": self.cut,
                 "delay_before": self.delay_before.json(),
                 "delay_during": self.delay_during.json(),
                 "delay_after": self.delay_after.json(),

@@ -51,6 +51,10 @@ pub(crate) struct Metrics {
     pub(crate) refused: u64,
     pub(crate) sessions_total: u64,
     pub(crate) dropped_inbox: u64,
+    pub(crate) dropped_lag: u64,
+    pub(crate) lag_jumps: u64,
+    pub(crate) subscribers: u64,
+    pub(crate) renditions: u64,
     pub(crate) streams: u64,
 }
 
@@ -66,19 +70,35 @@ impl Metrics {
             };
             text.lines().filter_map(of).sum::<f64>() as u64
         };
-        let inbox = "millrace_dropped_messages_total{reason=\"inbox\"}";
+        let dropped = |reason: &str| {
+            let name = format!("millrace_dropped_messages_total{{reason=\"{reason}\"}}");
+            let of = |line: &str| line.strip_prefix(&name)?.trim().parse().ok();
+            text.lines().find_map(of).unwrap_or(0)
+        };
         Ok(Self {
             panics: sum("millrace_shard_panics_total"),
             clients: sum("srs_clients"),
             connections: sum("millrace_connections"),
             refused: sum("millrace_connections_refused_total"),
             sessions_total: sum("srs_clients_total"),
-            dropped_inbox: text
-                .lines()
-                .find_map(|l| l.strip_prefix(inbox)?.trim().parse().ok())
-                .unwrap_or(0),
+            dropped_inbox: dropped("inbox"),
+            dropped_lag: dropped("lag"),
+            lag_jumps: sum("millrace_lag_jumps_total"),
+            subscribers: sum("millrace_shard_subscribers"),
+            renditions: sum("millrace_shard_renditions"),
             streams: sum("srs_streams"),
         })
+    }
+}
+
+impl Metrics {
+    /// Nobody is there but who asks.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.clients == 0
+            && self.streams == 0
+            && self.subscribers == 0
+            && self.renditions == 0
+            && self.connections <= 1
     }
 }
 

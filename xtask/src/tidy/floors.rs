@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("xtask", 6),
     ("abuse", 6),
     ("e2e", 6),
+    ("micro", 6),
     ("testkit", 6),
 ];
 
@@ -45,7 +46,7 @@ const IO: &[&str] = &[
 ];
 
 /// The only crates that may name a protocol: the binary, and tests that stand outside.
-const KNOW_PROTOCOLS: &[&str] = &["millrace", "testkit", "e2e", "abuse"];
+const KNOW_PROTOCOLS: &[&str] = &["millrace", "testkit", "e2e", "abuse", "micro"];
 
 struct Package<'a> {
     name: &'a str,

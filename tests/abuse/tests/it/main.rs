@@ -1,5 +1,6 @@
-//! A short attack on the real binary, as part of the normal tests.
+//! Attacks and the soak of the real binary, short ones as part of the normal tests.
 
 mod descriptors;
 mod marks;
 mod short;
+mod soak;
