@@ -118,7 +118,7 @@ fn identity(out: &mut Text, host: &Host) {
 
 fn shards(out: &mut Text, host: &Host) {
     type Read = fn(&hub::ShardStats) -> u64;
-    let figures: [(&str, &str, text::Type, Read); 9] = [
+    let figures: [(&str, &str, text::Type, Read); 11] = [
         ("sessions", "Sessions on the shard.", Gauge, |s| s.sessions.load(Relaxed) as u64),
         ("subscribers", "Players served from logs.", Gauge, |s| s.subscribers.load(Relaxed) as u64),
         ("renditions", "Wire forms packaged.", Gauge, |s| s.renditions.load(Relaxed) as u64),
@@ -131,6 +131,15 @@ fn shards(out: &mut Text, host: &Host) {
         ),
         ("sends_total", "Sends to players.", Counter, |s| s.sends.load(Relaxed)),
         ("sent_bytes_total", "Bytes of these.", Counter, |s| s.sent_bytes.load(Relaxed)),
+        (
+            "batches_total",
+            "Calls to the kernel that carried several of these sends (io_uring).",
+            Counter,
+            |s| s.batches.load(Relaxed),
+        ),
+        ("batched_sends_total", "Sends carried by them.", Counter, |s| {
+            s.batched_sends.load(Relaxed)
+        }),
         ("walk_microseconds_total", "Time spent sending.", Counter, |s| s.walk_us.load(Relaxed)),
         ("panics_total", "Sessions ended by a bug.", Counter, |s| s.panics.load(Relaxed)),
     ];

@@ -27,7 +27,7 @@ pub use log::Log;
 pub use pace::{Delivery, Pace};
 pub use registry::{Hub, StreamEvent};
 pub use rendition::{Form, Packager};
-pub use shard::{Job, Shard, ShardHandle, ShardStats, start_shards};
+pub use shard::{Job, Sender, Shard, ShardHandle, ShardStats, start_shards, start_shards_with};
 pub use stream::{
     Busy, EndPublish, Headers, PublishOptions, Publisher, PublisherOwner, Stream, StreamKey,
     StreamStats, Superseded, Takeover, TrackState,

@@ -1,6 +1,7 @@
 //! A rendition: one stream in one wire form on one shard. Packages each frame once into its log
 //! and walks its subscribers.
 
+mod batch;
 mod trim;
 mod walk;
 
@@ -17,6 +18,8 @@ use crate::log::Log;
 use crate::pace::{Delivery, Pace};
 use crate::stream::{GopAction, GopRule, Headers, MAX_GOP_BYTES, Snapshot, Stream};
 use crate::subscriber::{End, State, Sub};
+
+pub(crate) use batch::{BATCH, Batcher};
 
 /// Turns frames into the bytes of one wire form. Pure: what it appends depends on nothing but the
 /// frames it was given. Every message stands alone, so that a subscriber may begin at any border.
@@ -136,6 +139,9 @@ pub(crate) struct Walked {
     pub(crate) sends: u64,
     pub(crate) bytes: u64,
     pub(crate) more: bool,
+    /// Calls that carried several sends, and the sends among the above that they carried.
+    pub(crate) batches: u64,
+    pub(crate) batched: u64,
 }
 
 impl Rendition {
@@ -319,10 +325,13 @@ impl Rendition {
         inner.todo()
     }
 
-    /// Serves owed subscribers until `deadline`.
-    pub(crate) fn walk(&self, deadline: Instant) -> Walked {
+    /// Serves owed subscribers until `deadline`, in batches if there is something to do it with.
+    pub(crate) fn walk(&self, deadline: Instant, batcher: Option<&mut Batcher>) -> Walked {
         let mut inner = self.inner.borrow_mut();
-        let walked = inner.walk(deadline);
+        let walked = match batcher {
+            Some(batcher) => inner.walk_in_batches(deadline, batcher),
+            None => inner.walk(deadline),
+        };
         drop(inner);
         if walked.bytes > 0 {
             self.stream.stats.send_bytes.fetch_add(walked.bytes, Relaxed);

@@ -25,7 +25,7 @@ use tokio::task::LocalSet;
 use crate::bell::Bell;
 use crate::frames::{FrameQueue, FrameReceiver, Received};
 use crate::pace::{Delivery, Governor, Pace};
-use crate::rendition::{Form, Rendition};
+use crate::rendition::{BATCH, Batcher, Form, Rendition};
 use crate::stream::Stream;
 use crate::subscriber::{Sink, State, Sub, SubscribeOptions, Subscriber};
 
@@ -36,6 +36,9 @@ use pacer::GOVERN;
 
 /// Bytes of the buffer that all sessions of a shard read into.
 const SCRATCH: usize = 64 * 1024;
+
+/// Entries of a ring: a batch fits.
+const RING: u32 = BATCH as u32;
 
 /// Streams of one batch that are flushed together at its end; those beyond, frame by frame.
 const MAX_TOUCHED: usize = 64;
@@ -51,6 +54,10 @@ pub struct ShardStats {
     pub sends: AtomicU64,
     /// Bytes sent by walks.
     pub sent_bytes: AtomicU64,
+    /// Calls that carried several of these sends (io_uring).
+    pub batches: AtomicU64,
+    /// Sends carried by them.
+    pub batched_sends: AtomicU64,
     /// Time spent walking, microseconds.
     pub walk_us: AtomicU64,
     /// Groups the pacer uses: 0 each message at once, 1 each video frame, k two or more groups.
@@ -79,6 +86,8 @@ pub struct Shard {
     /// Bytes that walks have sent in this period of the governor.
     walked: Cell<u64>,
     scratch: RefCell<Vec<u8>>,
+    /// Sends many at once, where that was asked for and can be had.
+    batcher: RefCell<Option<Batcher>>,
     /// Renditions with a walk owed, in turn.
     walks: RefCell<VecDeque<Rc<Rendition>>>,
     /// Renditions in which something waits for its time.
@@ -86,11 +95,31 @@ pub struct Shard {
     pacer: Notify,
 }
 
-/// Starts `n` shards, each on a thread of its own.
+/// How shards send to the sockets that they write to themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sender {
+    /// One `send` for each subscriber's turn.
+    #[default]
+    Plain,
+    /// Turns go to the kernel many at once.
+    IoUring,
+}
+
+/// Starts `n` shards, each on a thread of its own, with plain sends.
 ///
 /// # Errors
 /// When the system gives no thread or no event queue.
 pub fn start_shards(n: usize) -> io::Result<Vec<ShardHandle>> {
+    start_shards_with(n, Sender::Plain)
+}
+
+/// The same with another sender. Where io_uring cannot be had a warning says why, and plain sends
+/// take its place.
+///
+/// # Errors
+/// When the system gives no thread or no event queue.
+pub fn start_shards_with(n: usize, sender: Sender) -> io::Result<Vec<ShardHandle>> {
+    let uring = sender == Sender::IoUring && can_batch()?;
     let mut handles = Vec::new();
     for id in 0..n.max(1) {
         let (jobs, jobs_rx) = mpsc::channel(JOBS);
@@ -105,7 +134,9 @@ pub fn start_shards(n: usize) -> io::Result<Vec<ShardHandle>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let own = handle.clone();
         std::thread::Builder::new().name(format!("shard-{id}")).spawn(move || {
-            let shard = Shard::new(own);
+            // A ring belongs to the thread that made it.
+            let batcher = if uring { batcher(id) } else { None };
+            let shard = Shard::new(own, batcher);
             LocalSet::new().block_on(&runtime, shard.run(jobs_rx, frames_rx, depth));
         })?;
         handles.push(handle);
@@ -113,8 +144,37 @@ pub fn start_shards(n: usize) -> io::Result<Vec<ShardHandle>> {
     Ok(handles)
 }
 
+/// Tries a ring out and tells what comes of it, once for all shards. On a thread that ends with
+/// it: a ring that is dropped may interrupt what its thread waits for next.
+fn can_batch() -> io::Result<bool> {
+    let probe = std::thread::Builder::new().name("io_uring-probe".to_owned()).spawn(|| {
+        match uring::Ring::new(RING) {
+            Ok(ring) => {
+                let mode = ring.mode();
+                tracing::info!(mode, most = BATCH, "players are sent to in batches, by io_uring");
+                true
+            }
+            Err(e) => {
+                tracing::warn!("io_uring is on but cannot be used, players get plain sends: {e}");
+                false
+            }
+        }
+    })?;
+    Ok(probe.join().unwrap_or(false))
+}
+
+fn batcher(shard: usize) -> Option<Batcher> {
+    match uring::Ring::new(RING) {
+        Ok(ring) => Some(Batcher::new(ring)),
+        Err(e) => {
+            tracing::warn!(shard, "no io_uring for this shard, its players get plain sends: {e}");
+            None
+        }
+    }
+}
+
 impl Shard {
-    fn new(handle: ShardHandle) -> Rc<Self> {
+    fn new(handle: ShardHandle, batcher: Option<Batcher>) -> Rc<Self> {
         Rc::new(Self {
             handle,
             streams: RefCell::default(),
@@ -124,6 +184,7 @@ impl Shard {
             sends: Cell::default(),
             walked: Cell::default(),
             scratch: RefCell::new(vec![0; SCRATCH]),
+            batcher: RefCell::new(batcher),
             walks: RefCell::default(),
             waiting: RefCell::default(),
             pacer: Notify::new(),

@@ -159,7 +159,11 @@ async fn serve(
     keep_id: bool,
 ) -> Result<(), StartError> {
     let config = start.config;
-    let shards = hub::start_shards(workers(&config))
+    let sender = match config.root().bool("io_uring") {
+        true => hub::Sender::IoUring,
+        false => hub::Sender::Plain,
+    };
+    let shards = hub::start_shards_with(workers(&config), sender)
         .map_err(|e| StartError::System("start the worker threads", e))?;
     let server_id = process::server_id(&config, keep_id);
     let host = Host::new(HostParts {

@@ -8,6 +8,7 @@ use super::Complaint;
 /// A crate imports only from lower floors; neighbours are strangers.
 const FLOORS: &[(&str, u8)] = &[
     ("media", 1),
+    ("uring", 1),
     ("container", 2),
     ("rtp", 2),
     ("transcode", 2),

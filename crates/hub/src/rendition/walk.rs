@@ -1,8 +1,10 @@
 //! Whose turn it is, and the sends themselves.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::batch::Turn;
 use super::{CLOCK_EVERY, HOLD, Inner, Todo, Uncovered, Walked};
 use crate::pace::{Delivery, Pace, groups_for};
 use crate::subscriber::{CATCH_UP, End, Sink, State, Sub};
@@ -253,56 +255,12 @@ impl Inner {
         }
     }
 
+    /// Serves owed subscribers one by one until `deadline`.
     pub(super) fn walk(&mut self, deadline: Instant) -> Walked {
         let mut walked = Walked::default();
-        let dripping = matches!(self.delivery, Delivery::Drip(_));
         let mut until_clock = CLOCK_EVERY;
-        while self.owed > 0 {
-            if self.pos >= self.subs.len() {
-                self.pos = 0;
-            }
-            let Some(sub) = self.subs.get(self.pos) else { break };
-            self.pos = self.pos.saturating_add(1);
-            self.owed = self.owed.saturating_sub(1);
-            if sub.state.get() != State::Walking || !sub.takes_media() {
-                continue;
-            }
-            let offset = sub.offset.get();
-            let Sink::Direct(tcp) = &sub.sink else {
-                if self.log.head() > offset {
-                    sub.wake.ring();
-                }
-                continue;
-            };
-            let mut bytes = self.log.read(offset);
-            if dripping {
-                let mut to = offset;
-                for _ in 0..self.drip {
-                    to = self.log.next_border(to);
-                }
-                let n = usize::try_from(to.saturating_sub(offset)).unwrap_or(usize::MAX);
-                bytes = bytes.get(..n).unwrap_or(bytes);
-            }
-            if bytes.is_empty() {
-                continue;
-            }
-            walked.sends = walked.sends.saturating_add(1);
-            match tcp.try_write(bytes) {
-                Ok(n) => {
-                    walked.bytes = walked.bytes.saturating_add(n as u64);
-                    sub.offset.set(offset.saturating_add(n as u64));
-                    sub.count_sent(n);
-                    if n < bytes.len() {
-                        sub.progress.set(Instant::now());
-                        sub.block();
-                    }
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                    sub.progress.set(Instant::now());
-                    sub.block();
-                }
-                Err(e) => sub.close(End::Peer(e.kind())),
-            }
+        while let Some(turn) = self.next_turn() {
+            self.send_one(turn, &mut walked);
             until_clock = until_clock.saturating_sub(1);
             if until_clock == 0 {
                 until_clock = CLOCK_EVERY;
@@ -313,5 +271,79 @@ impl Inner {
         }
         walked.more = self.owed > 0;
         walked
+    }
+
+    /// The next direct subscriber whose turn it is and who lacks something. Those who take bytes
+    /// themselves are woken on the way; those who get nothing now have had their turn.
+    pub(super) fn next_turn(&mut self) -> Option<Turn> {
+        let dripping = matches!(self.delivery, Delivery::Drip(_));
+        while self.owed > 0 {
+            if self.pos >= self.subs.len() {
+                self.pos = 0;
+            }
+            let slot = self.pos;
+            let sub = self.subs.get(slot)?;
+            self.pos = self.pos.saturating_add(1);
+            self.owed = self.owed.saturating_sub(1);
+            if sub.state.get() != State::Walking || !sub.takes_media() {
+                continue;
+            }
+            let offset = sub.offset.get();
+            if let Sink::Pull = sub.sink {
+                if self.log.head() > offset {
+                    sub.wake.ring();
+                }
+                continue;
+            }
+            let mut len = self.log.read(offset).len();
+            if dripping {
+                let mut to = offset;
+                for _ in 0..self.drip {
+                    to = self.log.next_border(to);
+                }
+                let n = usize::try_from(to.saturating_sub(offset)).unwrap_or(usize::MAX);
+                len = len.min(n);
+            }
+            if len > 0 {
+                return Some(Turn { slot, offset, len });
+            }
+        }
+        None
+    }
+
+    /// What a turn sends.
+    pub(super) fn bytes_of(&self, turn: Turn) -> &[u8] {
+        let bytes = self.log.read(turn.offset);
+        bytes.get(..turn.len).unwrap_or(bytes)
+    }
+
+    pub(super) fn send_one(&self, turn: Turn, walked: &mut Walked) {
+        let Some(Sink::Direct(tcp)) = self.subs.get(turn.slot).map(|sub| &sub.sink) else { return };
+        let answer = tcp.try_write(self.bytes_of(turn)).map_err(|e| e.kind());
+        self.settle(turn, answer, walked);
+    }
+
+    /// What follows from the socket's answer. Who is blocked does not come back by itself: its own
+    /// task waits for writability and tries again, so an answer that the runtime has not seen
+    /// costs it one more try and nothing else.
+    pub(super) fn settle(&self, turn: Turn, answer: Result<usize, ErrorKind>, walked: &mut Walked) {
+        let Some(sub) = self.subs.get(turn.slot) else { return };
+        walked.sends = walked.sends.saturating_add(1);
+        match answer {
+            Ok(n) => {
+                walked.bytes = walked.bytes.saturating_add(n as u64);
+                sub.offset.set(turn.offset.saturating_add(n as u64));
+                sub.count_sent(n);
+                if n < turn.len {
+                    sub.progress.set(Instant::now());
+                    sub.block();
+                }
+            }
+            Err(ErrorKind::WouldBlock) => {
+                sub.progress.set(Instant::now());
+                sub.block();
+            }
+            Err(kind) => sub.close(End::Peer(kind)),
+        }
     }
 }

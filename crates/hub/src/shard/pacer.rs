@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Shard;
 use crate::pace::{Demand, Pace};
-use crate::rendition::{Rendition, Todo, Walked};
+use crate::rendition::{Batcher, Rendition, Todo, Walked};
 
 /// Subscribers that are served at once instead of by the pacer task.
 const INLINE_WALK: usize = 32;
@@ -56,7 +56,16 @@ impl Shard {
 
     pub(super) fn walk(&self, rendition: &Rc<Rendition>) -> Walked {
         let begun = Instant::now();
-        let walked = rendition.walk(begun + SLICE);
+        let walked = {
+            let mut batcher = self.batcher.borrow_mut();
+            let walked = rendition.walk(begun + SLICE, batcher.as_mut());
+            if let Some(error) = batcher.as_ref().and_then(Batcher::fault) {
+                let shard = self.id();
+                tracing::warn!(shard, %error, "io_uring failed; from now on, plain sends");
+                *batcher = None;
+            }
+            walked
+        };
         let spent = begun.elapsed();
         let ns = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
         self.walk_ns.set(self.walk_ns.get().saturating_add(ns));
@@ -66,6 +75,10 @@ impl Shard {
         stats.sends.fetch_add(walked.sends, Relaxed);
         stats.sent_bytes.fetch_add(walked.bytes, Relaxed);
         stats.walk_us.fetch_add(ns / 1000, Relaxed);
+        if walked.batches > 0 {
+            stats.batches.fetch_add(walked.batches, Relaxed);
+            stats.batched_sends.fetch_add(walked.batched, Relaxed);
+        }
         walked
     }
 

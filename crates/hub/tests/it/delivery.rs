@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hub::{Delivery, PublishOptions};
 
-use crate::rig::*;
+use super::rig::*;
 
 #[test]
 fn every_subscriber_gets_every_byte_in_order_from_a_key_frame_on() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hub::{Delivery, End, PublishOptions};
 
-use crate::rig::*;
+use super::rig::*;
 
 const SMALL: How = How {
     delivery: Delivery::Adaptive,

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hub::{
     Busy, Counters, Delivery, End, EndPublish, Form, Headers, Hub, Packager, PublishOptions,
-    Publisher, PublisherOwner, Shard, ShardHandle, Stream, StreamKey, SubscribeOptions, Subscriber,
-    start_shards,
+    Publisher, PublisherOwner, Sender, Shard, ShardHandle, Stream, StreamKey, SubscribeOptions,
+    Subscriber, start_shards_with,
 };
 use media::{Codec, Flags, Frame, Timestamp};
 use tokio::sync::mpsc as tmpsc;
@@ -153,9 +153,13 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(shards: usize) -> Self {
+        Self::with(shards, Sender::Plain)
+    }
+
+    pub fn with(shards: usize, sender: Sender) -> Self {
         Self {
             hub: Hub::new(|n| format!("vid-{n}")),
-            shards: start_shards(shards).unwrap(),
+            shards: start_shards_with(shards, sender).unwrap(),
             listener: TcpListener::bind("127.0.0.1:0").unwrap(),
             ids: AtomicUsize::new(0),
         }
@@ -246,6 +250,11 @@ impl Rig {
     /// What the shards hold in logs, by the governor's last look.
     pub fn log_bytes(&self) -> usize {
         self.shards.iter().map(|s| s.stats().log_bytes.load(Relaxed)).sum()
+    }
+
+    /// Calls that carried several sends.
+    pub fn batches(&self) -> u64 {
+        self.shards.iter().map(|s| s.stats().batches.load(Relaxed)).sum()
     }
 
     pub fn panics(&self) -> u64 {
