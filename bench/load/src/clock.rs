@@ -22,6 +22,12 @@ impl Now {
     pub(crate) fn read() -> Self {
         Self { ns: now_ns(), instant: Instant::now() }
     }
+
+    /// A moment in nanoseconds; now if it has passed.
+    pub(crate) fn ns_of(self, instant: Instant) -> u64 {
+        let ahead = instant.saturating_duration_since(self.instant);
+        self.ns.saturating_add(nanos(ahead))
+    }
 }
 
 pub(crate) fn nanos(duration: Duration) -> u64 {

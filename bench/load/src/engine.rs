@@ -75,6 +75,9 @@ pub(crate) struct Fared {
     pub(crate) bytes: u64,
     /// The part of the window in which it could have received.
     pub(crate) span_ns: u64,
+    /// Since it began to connect.
+    pub(crate) age_ns: u64,
+    pub(crate) connected: bool,
     pub(crate) flows: bool,
     pub(crate) stalled: bool,
     pub(crate) stalls: u32,
@@ -284,7 +287,14 @@ impl Engine {
 
     /// Puts a connection back, its timer armed.
     fn keep(&mut self, slot: usize, mut conn: Box<Conn>) {
-        if let Some(due_ns) = conn.role.due_ns(Now::read())
+        if let Some(origin) = conn.role.take_wanted() {
+            let linked = conn.relink(&self.common, &self.joins, slot, &origin);
+            if let Err(fault) = linked.and_then(|()| self.register(slot, &mut conn)) {
+                return self.lost(conn.role.is_player(), &fault);
+            }
+        }
+        if conn.role.has_timer()
+            && let Some(due_ns) = conn.role.due_ns(Now::read())
             && conn.alarm_ns.is_none_or(|armed| due_ns < armed)
         {
             conn.alarm_ns = Some(due_ns);
@@ -308,7 +318,7 @@ impl Engine {
             }
             conn.greeted = true;
             let mut scene = scene!(self, conn, Now::read());
-            conn.role.connected(&mut scene);
+            conn.role.connected(&mut scene)?;
         }
         if readable {
             if conn.paused {
@@ -474,6 +484,8 @@ impl Engine {
                 url: self.joins.url_of(slot, &self.common.plan),
                 bytes: tally.bytes - tally.bytes_at_window.min(tally.bytes),
                 span_ns: now_ns - began.min(now_ns),
+                age_ns: now_ns.saturating_sub(tally.opened_ns),
+                connected: conn.greeted,
                 flows: tally.first_ns > 0,
                 stalled: tally.is_stalled(),
                 stalls: tally.stalls,

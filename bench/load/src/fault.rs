@@ -18,6 +18,10 @@ pub(crate) enum Fault {
     Tls(String),
     /// An answer of HTTP other than yes.
     Status(u16),
+    /// The same for one segment of HLS, which is left out.
+    Segment(u16),
+    /// So many segments were gone before they could be fetched.
+    Missed(u64),
     /// The stream is said to be elsewhere.
     Redirected(String),
     /// RTMP said no.
@@ -61,6 +65,9 @@ impl fmt::Display for Fault {
             Self::HandshakeTimeout => f.write_str("timed out between connect and first media"),
             Self::Tls(what) => write!(f, "TLS: {what}"),
             Self::Status(status) => write!(f, "HTTP status {status}"),
+            Self::Segment(status) => write!(f, "HTTP status {status} for a segment"),
+            Self::Missed(1) => f.write_str("a segment was gone before it was fetched"),
+            Self::Missed(n) => write!(f, "{n} segments were gone before they were fetched"),
             Self::Redirected(to) => write!(f, "redirected to {to}"),
             Self::Denied(what) => write!(f, "refused by the server: {what}"),
             Self::Closed(what) => write!(f, "closed by the server: {what}"),

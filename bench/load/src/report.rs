@@ -66,7 +66,7 @@ pub struct PlayerCounts {
     pub connected: u64,
     /// Had media up to the end.
     pub active: u64,
-    /// Got less than nine tenths of the median of their address; of HLS, stalled.
+    /// Got less than nine tenths of the median of their address, or nothing; of HLS, stalled.
     pub starved: u64,
     /// Ended, or never came about, against their will.
     pub lost: u64,

@@ -2,18 +2,26 @@
 //!
 //! A role takes bytes and the time and appends bytes to send; the sockets are the engine's.
 
+mod hls;
 mod live;
 mod publisher;
 mod rtmp;
 
+pub(crate) use hls::HlsPlayer;
 pub(crate) use live::LivePlayer;
 pub(crate) use publisher::Publisher;
 pub(crate) use rtmp::RtmpPlayer;
+
+use gate::http::client::Origin;
 
 use crate::clip::Clip;
 use crate::clock::Now;
 use crate::fault::Fault;
 use crate::stats::{Stats, Tally};
+
+/// The first segment must be made before it can be had: up to three times ten seconds, and twice
+/// that for servers that cut long ones.
+const HLS_PATIENCE_NS: u64 = 60_000_000_000;
 
 /// What a role is given with each call.
 pub(crate) struct Scene<'a> {
@@ -30,17 +38,20 @@ pub(crate) struct Scene<'a> {
 pub(crate) enum Role {
     Rtmp(Box<RtmpPlayer>),
     Live(Box<LivePlayer>),
+    Hls(Box<HlsPlayer>),
     Publisher(Box<Publisher>),
 }
 
 impl Role {
     /// The connection stands.
-    pub(crate) fn connected(&mut self, scene: &mut Scene<'_>) {
+    pub(crate) fn connected(&mut self, scene: &mut Scene<'_>) -> Result<(), Fault> {
         match self {
+            Self::Hls(player) => return player.events(scene),
             Self::Rtmp(player) => player.flush(scene),
             Self::Live(player) => player.flush(scene),
             Self::Publisher(publisher) => publisher.flush(scene),
         }
+        Ok(())
     }
 
     /// Bytes came.
@@ -48,6 +59,7 @@ impl Role {
         match self {
             Self::Rtmp(player) => player.bytes(input, scene),
             Self::Live(player) => player.bytes(input, scene),
+            Self::Hls(player) => player.bytes(input, scene),
             Self::Publisher(publisher) => publisher.bytes(input, scene),
         }
     }
@@ -57,7 +69,7 @@ impl Role {
         match self {
             Self::Rtmp(player) => player.skipped(bytes, scene),
             Self::Live(player) => player.skipped(scene),
-            Self::Publisher(_) => {}
+            Self::Hls(_) | Self::Publisher(_) => {}
         }
     }
 
@@ -65,7 +77,7 @@ impl Role {
     pub(crate) const fn may_skip(&self, tally: &Tally) -> bool {
         match self {
             Self::Rtmp(_) | Self::Live(_) => tally.counts_only(),
-            Self::Publisher(_) => false,
+            Self::Hls(_) | Self::Publisher(_) => false,
         }
     }
 
@@ -74,6 +86,7 @@ impl Role {
         match self {
             Self::Rtmp(player) => Err(player.ended()),
             Self::Live(player) => player.ended(scene),
+            Self::Hls(player) => player.ended(scene),
             Self::Publisher(publisher) => Err(publisher.ended()),
         }
     }
@@ -82,14 +95,16 @@ impl Role {
     pub(crate) fn timer(&mut self, scene: &mut Scene<'_>) -> Result<(), Fault> {
         match self {
             Self::Rtmp(_) | Self::Live(_) => Ok(()),
+            Self::Hls(player) => player.timer(scene),
             Self::Publisher(publisher) => publisher.timer(scene),
         }
     }
 
     /// When it wants to be called, if at all; in nanoseconds of the monotonic clock.
-    pub(crate) fn due_ns(&self, _: Now) -> Option<u64> {
+    pub(crate) fn due_ns(&self, now: Now) -> Option<u64> {
         match self {
             Self::Rtmp(_) | Self::Live(_) => None,
+            Self::Hls(player) => player.due_ns(now),
             Self::Publisher(publisher) => publisher.due_ns(),
         }
     }
@@ -108,12 +123,28 @@ impl Role {
 
     /// What it may take to the first media beyond the usual, in nanoseconds.
     pub(crate) const fn more_patience_ns(&self) -> u64 {
-        0
+        match self {
+            Self::Hls(_) => HLS_PATIENCE_NS,
+            _ => 0,
+        }
+    }
+
+    /// Where it wants to be connected to instead, if anywhere.
+    pub(crate) const fn take_wanted(&mut self) -> Option<Origin> {
+        match self {
+            Self::Hls(player) => player.take_wanted(),
+            _ => None,
+        }
+    }
+
+    /// May want to be called at a time.
+    pub(crate) const fn has_timer(&self) -> bool {
+        matches!(self, Self::Hls(_) | Self::Publisher(_))
     }
 
     /// Media comes in segments.
     pub(crate) const fn takes_segments(&self) -> bool {
-        false
+        matches!(self, Self::Hls(_))
     }
 
     /// It leaves of its own will: what is polite to say.
@@ -121,6 +152,7 @@ impl Role {
         match self {
             Self::Rtmp(player) => player.leave(scene),
             Self::Live(player) => player.leave(scene),
+            Self::Hls(_) => {}
             Self::Publisher(publisher) => publisher.leave(scene),
         }
     }

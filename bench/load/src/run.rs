@@ -215,7 +215,7 @@ fn report(
             asked: u64::from(plan.player_count()),
             joined: stats.joined,
             left: stats.left,
-            connected: fared.len() as u64,
+            connected: fared.iter().filter(|f| f.connected).count() as u64,
             active: fared.iter().filter(|f| f.flows && !f.stalled).count() as u64,
             starved: starved(&fared),
             lost: stats.lost,
@@ -275,13 +275,18 @@ fn spread(mut rates: Vec<f64>) -> Spread {
     Spread { min: at(0), p50: at(last / 2), max: at(last) }
 }
 
-/// Players of one address are compared with each other: another wire has other rates.
+/// Players of one address are compared with each other: another wire has other rates. Who never
+/// had media, though there was time for it, has starved too.
 fn starved(fared: &[Fared]) -> u64 {
     let mut groups: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     for one in fared.iter().filter(|f| !f.segments && !f.slow) {
         groups.entry(one.url).or_default().extend(rate(one));
     }
-    let mut count = fared.iter().filter(|f| f.segments && !f.slow && f.stalls > 0).count();
+    let hungry = |f: &&Fared| {
+        let never = !f.flows && f.connected && f.age_ns >= SHORTEST_NS;
+        !f.slow && (never && !f.segments || f.segments && f.stalls > 0)
+    };
+    let mut count = fared.iter().filter(hungry).count();
     for rates in groups.into_values() {
         let least = spread(rates.clone()).p50 * STARVED;
         count += rates.iter().filter(|rate| **rate < least).count();
@@ -351,8 +356,9 @@ mod tests {
 
     fn fared(url: usize, bytes: u64) -> Fared {
         let span_ns = 10_000_000_000;
-        let (flows, stalled, stalls) = (true, false, 0);
-        Fared { url, bytes, span_ns, flows, stalled, stalls, slow: false, segments: false }
+        let (connected, flows, stalled, slow, segments) = (true, true, false, false, false);
+        let (age_ns, stalls) = (span_ns, 0);
+        Fared { url, bytes, span_ns, age_ns, connected, flows, stalled, stalls, slow, segments }
     }
 
     #[test]
@@ -365,6 +371,9 @@ mod tests {
         assert_eq!(starved(&players), 1);
         players.push(Fared { segments: true, stalls: 1, ..fared(2, 0) });
         assert_eq!(starved(&players), 2);
+        players.push(Fared { flows: false, span_ns: 0, ..fared(3, 0) });
+        players.push(Fared { flows: false, span_ns: 0, age_ns: 9, ..fared(3, 0) });
+        assert_eq!(starved(&players), 3);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
+use gate::http::client::Origin;
+
 /// What stands for a stream's number in a URL.
 pub const NUMBER: &str = "{n}";
 
@@ -109,6 +111,12 @@ impl Pattern {
     /// Inside TLS.
     pub const fn tls(&self) -> bool {
         self.first.tls
+    }
+
+    /// Whom to connect to.
+    pub(crate) fn origin(&self) -> Origin {
+        let Target { tls, host, port, .. } = &self.first;
+        Origin { tls: *tls, host: host.clone(), port: *port }
     }
 
     /// The host as written.

@@ -170,6 +170,11 @@ impl Checker {
         seen
     }
 
+    /// The times begin anew: a discontinuity that was announced.
+    pub(crate) const fn restart_times(&mut self) {
+        self.times = [None; 2];
+    }
+
     /// Times count up modulo `wrap`; more than half of it ahead is behind.
     fn time(&mut self, track: usize, time: u64, wrap: u64, findings: &mut Findings) {
         let Some(slot) = self.times.get_mut(track) else { return };
@@ -281,15 +286,8 @@ mod tests {
         for n in 5..20 {
             assert_eq!(play.see(n), Seen { media: true, sent_ns: Some(1000) });
         }
-        let sounds: Vec<_> = play
-            .clip
-            .parts()
-            .iter()
-            .filter(|p| p.kind == TagKind::Audio)
-            .cloned()
-            .filter(|p| !p.config)
-            .take(9)
-            .collect();
+        let sounds = play.clip.parts().iter().filter(|p| p.kind == TagKind::Audio && !p.config);
+        let sounds: Vec<_> = sounds.take(9).cloned().collect();
         for sound in sounds {
             play.give(sound.kind, sound.at_ms, sound.body);
         }

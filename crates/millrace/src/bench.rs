@@ -29,9 +29,9 @@ pub(crate) enum Bench {
         #[arg(required = true, value_name = "URL")]
         urls: Vec<String>,
         #[command(flatten)]
-        play: Play,
+        play: PlayOptions,
         #[command(flatten)]
-        run: Run,
+        run: RunOptions,
     },
     /// Publish the test card, or a file, in a loop
     Publish {
@@ -42,9 +42,9 @@ pub(crate) enum Bench {
         #[arg(short = 'n', long, default_value_t = 1, value_name = "N")]
         publishers: u32,
         #[command(flatten)]
-        media: Media,
+        media: MediaOptions,
         #[command(flatten)]
-        run: Run,
+        run: RunOptions,
     },
     /// Publish and play at once, and compare what comes with what was sent
     Mix {
@@ -69,17 +69,17 @@ pub(crate) enum Bench {
         #[arg(long, value_name = "M", conflicts_with = "players")]
         players_per_stream: Option<u32>,
         #[command(flatten)]
-        media: Media,
+        media: MediaOptions,
         #[command(flatten)]
-        play: Play,
+        play: PlayOptions,
         #[command(flatten)]
-        run: Run,
+        run: RunOptions,
     },
 }
 
 /// What concerns players.
 #[derive(Args, Debug)]
-pub(crate) struct Play {
+pub(crate) struct PlayOptions {
     /// How many players
     #[arg(short = 'n', long, default_value_t = 1, value_name = "N")]
     players: u32,
@@ -109,7 +109,7 @@ pub(crate) struct Play {
 
 /// What concerns publishers.
 #[derive(Args, Debug)]
-pub(crate) struct Media {
+pub(crate) struct MediaOptions {
     /// Publish this FLV file instead of the built-in test card
     #[arg(long, value_name = "FLV")]
     file: Option<String>,
@@ -120,7 +120,7 @@ pub(crate) struct Media {
 
 /// What concerns the whole.
 #[derive(Args, Debug)]
-pub(crate) struct Run {
+pub(crate) struct RunOptions {
     /// Connections begun a second
     #[arg(long, default_value_t = 500.0, value_name = "PER-SECOND")]
     rate: f64,
@@ -227,7 +227,7 @@ fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-fn plan(bench: Bench) -> Result<(Plan, Run), Box<dyn std::error::Error>> {
+fn plan(bench: Bench) -> Result<(Plan, RunOptions), Box<dyn std::error::Error>> {
     let (publish, play, run) = match bench {
         Bench::Play { urls, play, run } => {
             let (players, streams) = (play.players, play.streams);
@@ -281,7 +281,7 @@ fn some_players(
     urls: &[String],
     count: u32,
     streams: u32,
-    play: &Play,
+    play: &PlayOptions,
 ) -> Result<Players, load::TargetError> {
     let urls: Vec<Pattern> = urls.iter().map(|url| Pattern::new(url)).collect::<Result<_, _>>()?;
     Ok(Players {
@@ -299,7 +299,7 @@ fn some_players(
 fn some_publishers(
     url: &str,
     count: u32,
-    media: &Media,
+    media: &MediaOptions,
 ) -> Result<Publishers, Box<dyn std::error::Error>> {
     let clip = match &media.file {
         Some(file) => Clip::from_file(file)?,

@@ -1,14 +1,18 @@
 //! One connection with all that belongs to it.
 
+use std::net::SocketAddr;
+
+use gate::http::client::Origin;
+
 use super::Common;
 use super::joins::Joins;
 use crate::clock::Now;
 use crate::fault::Fault;
 use crate::link::Link;
 use crate::plan::{Plan, Players, spread};
-use crate::role::{LivePlayer, Publisher, Role, RtmpPlayer};
+use crate::role::{HlsPlayer, LivePlayer, Publisher, Role, RtmpPlayer};
 use crate::stats::{Group, Tally};
-use crate::target::{Pattern, Wire};
+use crate::target::{Pattern, Target, Wire};
 
 /// One connection.
 pub(super) struct Conn {
@@ -45,8 +49,9 @@ impl Conn {
         let (pattern, role, tally) = if joins.is_player(slot) {
             let players = plan.players.as_ref().ok_or_else(nobody)?;
             let pattern = players.url(index).ok_or_else(nobody)?;
-            let role = player(pattern, players.stream(index), seed, now)?;
-            (pattern, role, tally(plan, players, index, now))
+            let tally = tally(plan, players, index, now);
+            let target = pattern.target(players.stream(index));
+            (pattern, player(&target, tally.verified, seed, now)?, tally)
         } else {
             let publishers = plan.publishers.as_ref().ok_or_else(nobody)?;
             let url = publishers.url.target(index).to_string();
@@ -54,14 +59,9 @@ impl Conn {
             let role = Role::Publisher(Box::new(Publisher::new(&url, seed, now, clip, stamp)?));
             (&publishers.url, role, Tally::new(now.ns, Group::Middle, false, false))
         };
-        let from = (!plan.sources.is_empty()).then(|| index as usize % plan.sources.len());
-        let from = from.and_then(|at| plan.sources.get(at)).copied();
-        let tls = match &common.tls {
-            Some(config) if pattern.tls() => Some((config, pattern.host())),
-            _ => None,
-        };
+        let link = connect(common, index, pattern, &pattern.origin())?;
         Ok(Self {
-            link: Link::connect(pattern.address(), from, tls)?,
+            link,
             role,
             tally,
             out: Vec::new(),
@@ -74,14 +74,49 @@ impl Conn {
     }
 }
 
-fn player(pattern: &Pattern, stream: u32, seed: [u8; 32], now: Now) -> Result<Role, Fault> {
-    let target = pattern.target(stream);
+/// Begins to connect to a place that belongs to a pattern.
+fn connect(common: &Common, index: u32, pattern: &Pattern, origin: &Origin) -> Result<Link, Fault> {
+    let elsewhere = || Fault::Redirected(origin.authority());
+    let ip = match origin.host.parse() {
+        Ok(ip) => ip,
+        Err(_) if origin.host == pattern.host() => pattern.address().ip(),
+        // A name that was not asked for: nobody looks it up in the middle of a measurement.
+        Err(_) => return Err(elsewhere()),
+    };
+    let tls = match &common.tls {
+        Some(config) if origin.tls => Some((config, origin.host.as_str())),
+        None if origin.tls => return Err(elsewhere()),
+        _ => None,
+    };
+    let sources = &common.plan.sources;
+    let from = sources.get((index as usize).checked_rem(sources.len()).unwrap_or_default());
+    Link::connect(SocketAddr::new(ip, origin.port), from.copied(), tls)
+}
+
+impl Conn {
+    /// Connects anew, as the role wishes.
+    pub(super) fn relink(
+        &mut self,
+        common: &Common,
+        joins: &Joins,
+        slot: usize,
+        origin: &Origin,
+    ) -> Result<(), Fault> {
+        let index = joins.index(slot);
+        let pattern = common.plan.players.as_ref().and_then(|p| p.url(index));
+        self.link = connect(common, index, pattern.ok_or_else(nobody)?, origin)?;
+        self.greeted = false;
+        Ok(())
+    }
+}
+
+fn player(target: &Target, verified: bool, seed: [u8; 32], now: Now) -> Result<Role, Fault> {
     match target.wire {
         Wire::Rtmp => Ok(Role::Rtmp(Box::new(RtmpPlayer::new(&target.to_string(), seed, now)?))),
         Wire::Flv | Wire::WsFlv | Wire::Ts => {
-            Ok(Role::Live(Box::new(LivePlayer::new(&target, seed, now))))
+            Ok(Role::Live(Box::new(LivePlayer::new(target, seed, now))))
         }
-        wire => Err(Fault::Local(format!("no player of {}", wire.name()))),
+        Wire::Hls => Ok(Role::Hls(Box::new(HlsPlayer::new(target, verified, now)))),
     }
 }
 

@@ -11,7 +11,8 @@ use crate::target::{Target, Wire};
 
 /// A player.
 pub(crate) struct LivePlayer {
-    client: Client,
+    /// Gone with its buffers once bytes are thrown away unread.
+    client: Option<Client>,
 }
 
 /// The address of a target, as HTTP has it.
@@ -26,30 +27,32 @@ impl LivePlayer {
         let mut config = ClientConfig::new(address(target), form);
         config.websocket = target.wire == Wire::WsFlv;
         let key = *seed.first_chunk().unwrap_or(&[0; 16]);
-        Self { client: Client::new(now.instant, key, &config) }
+        Self { client: Some(Client::new(now.instant, key, &config)) }
     }
 
     pub(super) fn flush(&mut self, scene: &mut Scene<'_>) {
-        if let Some(bytes) = self.client.poll_transmit() {
+        if let Some(bytes) = self.client.as_mut().and_then(Client::poll_transmit) {
             scene.out.extend_from_slice(&bytes);
         }
     }
 
     pub(super) fn bytes(&mut self, input: &[u8], scene: &mut Scene<'_>) -> Result<(), Fault> {
-        self.client.handle_bytes(input);
+        if let Some(client) = &mut self.client {
+            client.handle_bytes(input);
+        }
         self.events(scene)
     }
 
     pub(super) fn ended(&mut self, scene: &mut Scene<'_>) -> Result<(), Fault> {
-        if scene.tally.counts_only() {
+        let Some(client) = &mut self.client else {
             return Err(Fault::Closed("the body ended".to_owned()));
-        }
-        self.client.handle_end();
+        };
+        client.handle_end();
         self.events(scene)
     }
 
     fn events(&mut self, scene: &mut Scene<'_>) -> Result<(), Fault> {
-        while let Some(event) = self.client.poll_event() {
+        while let Some(event) = self.client.as_mut().and_then(Client::poll_event) {
             let tally = &mut *scene.tally;
             let findings = &mut scene.stats.findings;
             let seen = match event {
@@ -75,12 +78,13 @@ impl LivePlayer {
     }
 
     pub(super) fn skipped(&mut self, scene: &mut Scene<'_>) {
+        self.client = None;
         scene.tally.fed(scene.now.ns, scene.now.ns, scene.stats);
     }
 
     pub(super) fn leave(&mut self, scene: &mut Scene<'_>) {
-        if !scene.tally.counts_only() {
-            self.client.stop();
+        if let Some(client) = &mut self.client {
+            client.stop();
             self.flush(scene);
         }
     }

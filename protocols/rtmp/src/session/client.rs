@@ -197,6 +197,9 @@ impl Client {
     /// they are acknowledged all the same. From then on [`handle_bytes`](Self::handle_bytes)
     /// means nothing any more, since the borders of chunks are lost.
     pub fn skip_bytes(&mut self, bytes: usize) {
+        if self.decoder.heap_bytes() > 0 {
+            self.decoder = Decoder::new(self.config.chunk);
+        }
         self.acks.received(bytes);
         if let Some(sequence) = self.acks.poll() {
             message::encode_ack(&mut self.output, sequence, self.chunk_size);
