@@ -335,8 +335,8 @@ impl Engine {
 
     fn read(&mut self, slot: usize, conn: &mut Conn) -> Result<(), Fault> {
         for _ in 0..READS {
-            let skip = conn.link.is_plain() && conn.role.may_skip(&conn.tally);
-            let got = if skip {
+            let skip = conn.role.may_skip(&conn.tally);
+            let got = if skip && conn.link.is_plain() {
                 conn.link.discard(&mut self.sink)?
             } else {
                 conn.link.read(&mut self.scratch)?

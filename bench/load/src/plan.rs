@@ -197,7 +197,6 @@ impl Plan {
     pub(crate) fn uses_tls(&self) -> bool {
         let publish = self.publishers.iter().map(|p| &p.url);
         let play = self.players.iter().flat_map(|p| &p.urls);
-        // A server may send a player of HLS on to an address inside TLS.
         publish.chain(play).any(|url| url.tls())
     }
 }

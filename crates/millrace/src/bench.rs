@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{ArgAction, Args, Subcommand};
 use load::plan::Publishers;
 use load::report::Failing;
 use load::{Clip, Pattern, Plan, Players, Progress, Trust, Verify};
@@ -163,6 +163,9 @@ pub(crate) struct RunOptions {
     /// No progress on the standard error
     #[arg(short = 'q', long)]
     quiet: bool,
+    /// Print this help and exit
+    #[arg(short = 'h', long, action = ArgAction::Help)]
+    help: Option<bool>,
 }
 
 fn verify(text: &str) -> Result<Verify, String> {

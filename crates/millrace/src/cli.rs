@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use control::config::{self, Diagnostic, Disk, Facts, Request, Severity, exit_status};
 
 use crate::bench::{self, Bench};
@@ -65,6 +65,9 @@ enum Command {
     Bench {
         #[command(subcommand)]
         bench: Box<Bench>,
+        /// Print this help and exit
+        #[arg(short = 'h', long, action = ArgAction::Help)]
+        help: Option<bool>,
     },
     /// Print this help and exit
     Help,
@@ -94,7 +97,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         return say(&format!("millrace/{}", crate::VERSION));
     }
     let (file, demo, check) = match cli.command {
-        Some(Command::Bench { bench }) => return bench::run(bench),
+        Some(Command::Bench { bench, .. }) => return bench::run(bench),
         Some(Command::Check { file }) => (Some(file), false, true),
         Some(Command::Demo) => (None, true, false),
         Some(Command::Help) | None => (cli.config, false, cli.test),
@@ -193,6 +196,10 @@ mod tests {
             "bench mix --publish rtmp://h/live/x --play http://h/live/x.ts --play ws://h/x.flv",
         ] {
             assert!(parse(&good.split(' ').collect::<Vec<_>>()).is_ok(), "{good}");
+        }
+        for help in ["bench --help", "bench play -h", "bench mix --help"] {
+            let told = parse(&help.split(' ').collect::<Vec<_>>()).unwrap_err();
+            assert_eq!(told.kind(), ErrorKind::DisplayHelp, "{help}");
         }
         for bad in ["bench", "bench play", "bench mix", "bench mix --publish rtmp://h/live/x"] {
             assert!(parse(&bad.split(' ').collect::<Vec<_>>()).is_err(), "{bad}");

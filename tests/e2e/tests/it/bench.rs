@@ -63,6 +63,7 @@ fn every_wire_delivers_to_all_players_what_was_published() -> Result<()> {
         for (path, wanted) in [
             ("/players/asked", 6),
             ("/players/connected", 6),
+            ("/players/active", 6),
             ("/players/lost", 0),
             ("/players/verified", 4),
             ("/publishers/active", 2),
