@@ -32,7 +32,7 @@ pub enum AnswerError {
     /// No HTTP/1.
     #[error("not an answer of HTTP/1: {0}")]
     Head(httparse::Error),
-    /// A head beyond [`MAX_HEAD`].
+    /// A head of more than 64 KiB.
     #[error("the head of an answer is longer than {MAX_HEAD} bytes")]
     HeadTooLong,
     /// Interim answers without end.
