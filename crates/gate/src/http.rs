@@ -7,6 +7,7 @@
 
 mod activity;
 mod body;
+pub mod client;
 mod serve;
 
 use std::rc::Rc;

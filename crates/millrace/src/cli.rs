@@ -5,9 +5,11 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use control::config::{self, Diagnostic, Disk, Facts, Request, Severity, exit_status};
 
+use crate::bench::{self, Bench};
 use crate::server;
 
 /// The status for a command line that cannot be understood, and for a file that is not there.
@@ -59,6 +61,14 @@ enum Command {
     },
     /// Start, publish a test card to live/livestream, and print where to watch
     Demo,
+    /// Play or publish a thousandfold, and tell what a server delivers, how late and at what cost
+    Bench {
+        #[command(subcommand)]
+        bench: Box<Bench>,
+        /// Print this help and exit
+        #[arg(short = 'h', long, action = ArgAction::Help)]
+        help: Option<bool>,
+    },
     /// Print this help and exit
     Help,
 }
@@ -67,6 +77,10 @@ enum Command {
 pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
+        Err(e) if e.kind() == ErrorKind::DisplayHelp => {
+            let _ = e.print();
+            return ExitCode::SUCCESS;
+        }
         Err(e) => {
             let _ = e.print();
             return ExitCode::from(USAGE);
@@ -83,6 +97,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         return say(&format!("millrace/{}", crate::VERSION));
     }
     let (file, demo, check) = match cli.command {
+        Some(Command::Bench { bench, .. }) => return bench::run(bench),
         Some(Command::Check { file }) => (Some(file), false, true),
         Some(Command::Demo) => (None, true, false),
         Some(Command::Help) | None => (cli.config, false, cli.test),
@@ -170,5 +185,24 @@ mod tests {
     #[test]
     fn an_unknown_letter_is_refused() {
         assert!(parse(&["-x"]).is_err());
+    }
+
+    #[test]
+    fn a_bench_says_what_to_do_and_where() {
+        for good in [
+            "bench play -n 500 rtmp://h/live/x http://h/live/x.flv --verify all --json",
+            "bench publish -n 3 rtmp://h/live/s{n} --file a.flv",
+            "bench mix rtmp://h/live/s{n} --publishers 3 --players-per-stream 5",
+            "bench mix --publish rtmp://h/live/x --play http://h/live/x.ts --play ws://h/x.flv",
+        ] {
+            assert!(parse(&good.split(' ').collect::<Vec<_>>()).is_ok(), "{good}");
+        }
+        for help in ["bench --help", "bench play -h", "bench mix --help"] {
+            let told = parse(&help.split(' ').collect::<Vec<_>>()).unwrap_err();
+            assert_eq!(told.kind(), ErrorKind::DisplayHelp, "{help}");
+        }
+        for bad in ["bench", "bench play", "bench mix", "bench mix --publish rtmp://h/live/x"] {
+            assert!(parse(&bad.split(' ').collect::<Vec<_>>()).is_err(), "{bad}");
+        }
     }
 }

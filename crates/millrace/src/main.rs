@@ -2,6 +2,7 @@
 //! for what is started in which order, `gates` for the protocols there are.
 
 mod banner;
+mod bench;
 mod cli;
 mod demo;
 mod gates;

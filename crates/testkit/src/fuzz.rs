@@ -7,11 +7,13 @@
 mod codecs;
 mod containers;
 mod http;
+mod players;
 mod sessions;
 
 pub use codecs::{aac, av1, h264, h265, mp3};
 pub use containers::{amf0, flv, ts};
 pub use http::{hls, http_path, websocket};
+pub use players::{hls_client, live_client, stamp};
 pub use sessions::{chunk, conf, handshake, server_session};
 
 /// One fuzz target.
@@ -29,9 +31,12 @@ pub const TARGETS: &[Target] = &[
     ("h265", h265),
     ("handshake", handshake),
     ("hls", hls),
+    ("hls_client", hls_client),
     ("http_path", http_path),
+    ("live_client", live_client),
     ("mp3", mp3),
     ("server_session", server_session),
+    ("stamp", stamp),
     ("ts", ts),
     ("websocket", websocket),
 ];

@@ -3,7 +3,7 @@
 //! Pure so far as time and files go: [`Packager`] takes the frames of one stream and tells, as
 //! [`Output`]s, which files should be there; [`Disk`] and [`Store`] carry that out under a folder
 //! or in memory. [`context`] has the players' sessions. Sockets, threads and clocks are the
-//! business of [`gate`] alone.
+//! business of [`gate`] alone. [`session`] is the other side: a player, without its connection.
 //!
 //! A playlist and its segments are named by paths relative to one root, without `..`, so the same
 //! names serve on disk, in memory and in URLs.
@@ -16,6 +16,7 @@ pub mod packager;
 pub mod path;
 pub mod playlist;
 mod segmenter;
+pub mod session;
 pub mod store;
 pub mod validate;
 pub mod writer;

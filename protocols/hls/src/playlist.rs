@@ -1,4 +1,6 @@
-//! The text of a media playlist (RFC 8216 section 4).
+//! The text of a media playlist (RFC 8216 section 4): written here, read in [`decode`](mod@decode).
+
+pub mod decode;
 
 use std::fmt::Write as _;
 

@@ -7,7 +7,7 @@
 //!
 //! [`packager`] turns frames into bytes and [`wire`] holds the framings; both are pure. The
 //! framing stands in the log itself, so that a viewer costs the server one `send` whatever the
-//! framing is.
+//! framing is. [`session`] is the other side: a client, for whom fetches and for whom tests.
 //!
 //! What holds throughout:
 //! - Every message of a log stands alone: a viewer may begin at any of them.
@@ -23,6 +23,7 @@ mod gate;
 pub mod packager;
 pub mod path;
 mod serve;
+pub mod session;
 pub mod wire;
 
 pub use gate::HttpFlv;

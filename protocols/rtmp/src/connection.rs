@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use futures_util::future::LocalBoxFuture;
 use gate::conf::Config;
 use gate::host::ConnectionPermit;
 use gate::listen::Served;
@@ -220,7 +221,7 @@ impl Connection {
 
     /// Hands media on; the rest of what the session asks for, which is rare, is boxed: a player's
     /// task, of which there are thousands, must not hold room for it.
-    fn pump(&mut self) -> Option<Pin<Box<dyn Future<Output = Result<(), Close>> + '_>>> {
+    fn pump(&mut self) -> Option<LocalBoxFuture<'_, Result<(), Close>>> {
         let first = self.relay().transpose();
         let bytes = match first {
             Some(_) => None,

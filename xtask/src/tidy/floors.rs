@@ -17,12 +17,13 @@ const FLOORS: &[(&str, u8)] = &[
     ("gate", 3),
     ("record", 4),
     ("control", 4),
-    ("millrace", 5),
-    ("xtask", 6),
-    ("abuse", 6),
-    ("e2e", 6),
-    ("micro", 6),
-    ("testkit", 6),
+    ("load", 5),
+    ("millrace", 6),
+    ("xtask", 7),
+    ("abuse", 7),
+    ("e2e", 7),
+    ("micro", 7),
+    ("testkit", 7),
 ];
 
 /// The floor of everything under `protocols/`.
@@ -46,8 +47,9 @@ const IO: &[&str] = &[
     "tracing",
 ];
 
-/// The only crates that may name a protocol: the binary, and tests that stand outside.
-const KNOW_PROTOCOLS: &[&str] = &["millrace", "testkit", "e2e", "abuse", "micro"];
+/// The only crates that may name a protocol: the binary, its load tool, and tests that stand
+/// outside.
+const KNOW_PROTOCOLS: &[&str] = &["millrace", "load", "testkit", "e2e", "abuse", "micro"];
 
 struct Package<'a> {
     name: &'a str,

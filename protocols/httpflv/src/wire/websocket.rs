@@ -3,6 +3,8 @@
 //! We send binary messages, pongs and closes. From the client only pings and closes matter; what
 //! else it says is passed over. Entry: [`Inbox`].
 
+pub mod client;
+
 /// Opcode of a binary message.
 pub const BINARY: u8 = 2;
 /// Opcode of a close.

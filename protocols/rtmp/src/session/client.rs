@@ -193,6 +193,24 @@ impl Client {
         }
     }
 
+    /// Tells that so many bytes came and were thrown away unread, as a load tool does with media:
+    /// they are acknowledged all the same. From then on [`handle_bytes`](Self::handle_bytes)
+    /// means nothing any more, since the borders of chunks are lost.
+    pub fn skip_bytes(&mut self, bytes: usize) {
+        if self.decoder.heap_bytes() > 0 {
+            self.decoder = Decoder::new(self.config.chunk);
+        }
+        self.acks.received(bytes);
+        if let Some(sequence) = self.acks.poll() {
+            message::encode_ack(&mut self.output, sequence, self.chunk_size);
+        }
+    }
+
+    /// An answer to a ping that was not seen, for a caller that skips bytes.
+    pub fn send_ping_response(&mut self, value: u32) {
+        UserControl::PingResponse(value).encode(&mut self.output, self.chunk_size);
+    }
+
     /// Tells that [`poll_timeout`](Self::poll_timeout) may have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.deadline.is_some_and(|deadline| now >= deadline) {

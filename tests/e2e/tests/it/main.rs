@@ -3,6 +3,7 @@
 //! The name of each test is what must be true. Every test has a server of its own.
 
 mod api;
+mod bench;
 mod browser;
 mod checkers;
 mod clients;

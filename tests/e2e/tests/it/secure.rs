@@ -14,7 +14,7 @@ const CONFIG: &str = "listen RTMP;\ndaemon off;\nsrs_log_tank console;\n\
     hls { enabled on; hls_path DIR/html; hls_fragment 1; }\n}\n";
 
 /// A certificate for that name, made on the spot and put in place at once, as tools do.
-fn certificate(dir: &Path, name: &str) -> Result<()> {
+pub(crate) fn certificate(dir: &Path, name: &str) -> Result<()> {
     std::fs::create_dir_all(dir)?;
     let mut openssl = command("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes"]);
     openssl.args(["-days", "30", "-subj", &format!("/CN={name}"), "-keyout"]);
