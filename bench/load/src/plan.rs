@@ -34,7 +34,7 @@ pub struct Players {
     pub urls: Vec<Pattern>,
     /// How many.
     pub count: u32,
-    /// How many streams `{n}` counts, from 0; players take them in turn.
+    /// How many streams `{i}` counts, from 0; players take them in turn.
     pub streams: u32,
     /// Who looks at what comes.
     pub verify: Verify,
@@ -53,7 +53,7 @@ pub struct Players {
 /// Those that publish.
 #[derive(Clone, Debug)]
 pub struct Publishers {
-    /// What they publish, `{n}` being the number of the publisher.
+    /// What they publish, `{i}` being the number of the publisher.
     pub url: Pattern,
     /// How many.
     pub count: u32,
@@ -103,7 +103,7 @@ pub enum PlanError {
     #[error("{0} must be more than 0")]
     Zero(&'static str),
     /// Several publishers, and one name.
-    #[error("{0} publishers need {{n}} in the URL: each its own stream")]
+    #[error("{0} publishers need {{i}} in the URL: each its own stream")]
     OneName(u32),
     /// More slow players than players.
     #[error("{slow} slow players of {count} in all")]
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn players_take_addresses_first_and_streams_then() {
-        let urls = ["rtmp://127.0.0.1/live/s{n}", "http://127.0.0.1/live/s{n}.flv"];
+        let urls = ["rtmp://127.0.0.1/live/s{i}", "http://127.0.0.1/live/s{i}.flv"];
         let urls = urls.map(|u| Pattern::new(u).unwrap()).to_vec();
         let players = Players { streams: 2, ..Players::new(urls, 8) };
         let list: Vec<_> = (0..5).map(|i| (players.url_index(i), players.stream(i))).collect();

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use gate::http::client::Origin;
 
 /// What stands for a stream's number in a URL.
-pub const NUMBER: &str = "{n}";
+pub const NUMBER: &str = "{i}";
 
 /// How a stream is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +64,7 @@ pub enum TargetError {
     },
 }
 
-/// A URL of the command line, which may hold `{n}`.
+/// A URL of the command line, which may hold `{i}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_number_goes_where_the_braces_are() {
-        let pattern = Pattern::new("http://127.0.0.1:80/live/s{n}.flv?k={n}").unwrap();
+        let pattern = Pattern::new("http://127.0.0.1:80/live/s{i}.flv?k={i}").unwrap();
         assert_eq!(pattern.target(7).to_string(), "http://127.0.0.1:80/live/s7.flv?k=7");
         let ip = Target::parse("http://[::1]/x.flv").unwrap();
         assert_eq!(ip.to_string(), "http://[::1]:80/x.flv");

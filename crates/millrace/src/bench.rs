@@ -25,7 +25,7 @@ pub(crate) enum Bench {
     /// Play streams that somebody publishes
     Play {
         /// What to play, in turn: rtmp, rtmps, http, https, ws or wss; .flv, .ts or .m3u8 tells the
-        /// form. {n} stands for the number of the stream
+        /// form. {i} stands for the number of the stream
         #[arg(required = true, value_name = "URL")]
         urls: Vec<String>,
         #[command(flatten)]
@@ -35,7 +35,7 @@ pub(crate) enum Bench {
     },
     /// Publish the test card, or a file, in a loop
     Publish {
-        /// Where to: rtmp or rtmps; {n} stands for the number of the publisher, from 0
+        /// Where to: rtmp or rtmps; {i} stands for the number of the publisher, from 0
         #[arg(value_name = "URL")]
         url: String,
         /// How many publishers
@@ -48,7 +48,7 @@ pub(crate) enum Bench {
     },
     /// Publish and play at once, and compare what comes with what was sent
     Mix {
-        /// What to publish and to play; {n} stands for the number of the stream, from 0
+        /// What to publish and to play; {i} stands for the number of the stream, from 0
         #[arg(value_name = "URL", required_unless_present = "publish_url")]
         url: Option<String>,
         /// What to publish, where that is not what is played
@@ -83,7 +83,7 @@ pub(crate) struct PlayOptions {
     /// How many players
     #[arg(short = 'n', long, default_value_t = 1, value_name = "N")]
     players: u32,
-    /// How many streams {n} counts, from 0; with publishers as many as those
+    /// How many streams {i} counts, from 0; with publishers as many as those
     #[arg(long, default_value_t = 1, value_name = "N")]
     streams: u32,
     /// Which players decode and compare what they get: all, none, or how many; auto is all up to

@@ -191,8 +191,8 @@ mod tests {
     fn a_bench_says_what_to_do_and_where() {
         for good in [
             "bench play -n 500 rtmp://h/live/x http://h/live/x.flv --verify all --json",
-            "bench publish -n 3 rtmp://h/live/s{n} --file a.flv",
-            "bench mix rtmp://h/live/s{n} --publishers 3 --players-per-stream 5",
+            "bench publish -n 3 rtmp://h/live/s{i} --file a.flv",
+            "bench mix rtmp://h/live/s{i} --publishers 3 --players-per-stream 5",
             "bench mix --publish rtmp://h/live/x --play http://h/live/x.ts --play ws://h/x.flv",
         ] {
             assert!(parse(&good.split(' ').collect::<Vec<_>>()).is_ok(), "{good}");
@@ -203,6 +203,15 @@ mod tests {
         }
         for bad in ["bench", "bench play", "bench mix", "bench mix --publish rtmp://h/live/x"] {
             assert!(parse(&bad.split(' ').collect::<Vec<_>>()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn help_says_what_stands_for_the_number_of_a_stream() {
+        // clap takes {n} for the end of a line.
+        for part in ["play", "publish", "mix"] {
+            let help = parse(&["bench", part, "--help"]).unwrap_err().to_string();
+            assert!(help.contains(load::target::NUMBER), "{help}");
         }
     }
 }

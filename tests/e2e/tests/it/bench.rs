@@ -52,8 +52,8 @@ fn every_wire_delivers_to_all_players_what_was_published() -> Result<()> {
     ];
     all_of(&wires, |(wire, at, ending, settle)| {
         // Two streams, each with two players that look and one that only counts.
-        let to = server.rtmp(&format!("live/{wire}{{n}}"));
-        let from = format!("{at}{wire}{{n}}{ending}");
+        let to = server.rtmp(&format!("live/{wire}{{i}}"));
+        let from = format!("{at}{wire}{{i}}{ending}");
         let args = ["mix", "--publish", &to, "--play", &from, "--publishers", "2"];
         let more = ["--players-per-stream", "3", "--verify", "4", "--settle", settle, "-t", "3"];
         // How fast the machine is must not matter: nothing but a loss or damage may fail.
