@@ -128,6 +128,26 @@ impl Governor {
     }
 }
 
+/// Cost of one read of a publisher and of what follows from it, in seconds.
+const READ_S: f64 = 5e-6;
+/// Share of the core that reading may take before publishers are read less often. At half, a
+/// hundred publishers are delayed for nothing; at double, a thousand leave no room for viewers.
+const READ_SHARE: f64 = 0.15;
+/// Pauses between two reads of a publisher, in milliseconds, shortest first.
+const READ_PAUSES: [u32; 5] = [0, 20, 40, 80, 160];
+
+/// How long the messages of one publisher gather in the kernel before they are read: as short as
+/// the number of publishers allows, zero for few. `messages` a second come of all of them.
+pub(crate) fn read_pause(messages: f64, publishers: usize) -> Duration {
+    let share = |ms: u32| {
+        let most = publishers as f64 * 1000.0 / f64::from(ms);
+        messages.min(most) * READ_S
+    };
+    let fits = READ_PAUSES.into_iter().find(|ms| share(*ms) <= READ_SHARE);
+    let longest = READ_PAUSES.last().copied().unwrap_or(0);
+    Duration::from_millis(fits.unwrap_or(longest).into())
+}
+
 /// Groups for a wanted merge time, from the spacing of video frames.
 pub(crate) fn groups_for(latency: Duration, interval: Duration) -> u32 {
     let interval = interval.max(Duration::from_millis(5)).as_micros();
@@ -182,6 +202,14 @@ mod tests {
             k = g.decide(demand).k();
         }
         assert_eq!(k, 5, "the smallest number that leaves half of the core");
+    }
+
+    #[test]
+    fn publishers_are_read_at_once_until_they_are_many() {
+        let pause = |n: usize| read_pause(n as f64 * 68.0, n).as_millis();
+        assert_eq!([1, 100, 400].map(pause), [0, 0, 0]);
+        assert_eq!([500, 1000, 2000, 5000].map(pause), [20, 40, 80, 160]);
+        assert_eq!(pause(1_000_000), 160);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use media::Frame;
 use pin_project_lite::pin_project;
@@ -88,6 +88,10 @@ pub struct Shard {
     scratch: RefCell<Vec<u8>>,
     /// Sends many at once, where that was asked for and can be had.
     batcher: RefCell<Option<Batcher>>,
+    /// Publishers that live here, and their messages in this period of the governor.
+    publishers: Cell<usize>,
+    messages: Cell<u64>,
+    read_pause: Cell<Duration>,
     /// Renditions with a walk owed, in turn.
     walks: RefCell<VecDeque<Rc<Rendition>>>,
     /// Renditions in which something waits for its time.
@@ -183,6 +187,9 @@ impl Shard {
             walk_ns: Cell::default(),
             sends: Cell::default(),
             walked: Cell::default(),
+            publishers: Cell::default(),
+            messages: Cell::default(),
+            read_pause: Cell::default(),
             scratch: RefCell::new(vec![0; SCRATCH]),
             batcher: RefCell::new(batcher),
             walks: RefCell::default(),
@@ -254,6 +261,24 @@ impl Shard {
     /// The pace its adaptive renditions are served at now.
     pub fn pace(&self) -> Pace {
         self.pace.get()
+    }
+
+    /// How long a publisher's messages may gather in the kernel between two reads, so that many
+    /// publishers leave room for viewers. Zero while they are few.
+    pub fn read_pause(&self) -> Duration {
+        self.read_pause.get()
+    }
+
+    pub(crate) fn publisher_came(&self) {
+        self.publishers.set(self.publishers.get().saturating_add(1));
+    }
+
+    pub(crate) fn publisher_went(&self) {
+        self.publishers.set(self.publishers.get().saturating_sub(1));
+    }
+
+    pub(crate) fn message_came(&self) {
+        self.messages.set(self.messages.get().wrapping_add(1));
     }
 
     /// Runs a session on this shard. A panic in it ends that session only and is told as a bug.

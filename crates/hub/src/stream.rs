@@ -326,6 +326,7 @@ impl Stream {
             old.owner.end(EndPublish::TakenOver);
         }
         self.changed.send_modify(|v| *v = v.wrapping_add(1));
+        shard.publisher_came();
         let publisher = Publisher {
             stream: self.clone(),
             hub: hub.clone(),

@@ -24,6 +24,8 @@ pub struct VhostOptions {
     pub normal: Duration,
     /// Pause between two reads of a publisher (`mr`); zero reads at once.
     pub merged_read: Duration,
+    /// Read at once however many publishers there are (`min_latency`).
+    pub at_once: bool,
 }
 
 impl VhostOptions {
@@ -37,6 +39,7 @@ impl VhostOptions {
             out_ack_size: size("out_ack_size"),
             first_packet: vhost.millis("publish.firstpkt_timeout"),
             normal: vhost.millis("publish.normal_timeout"),
+            at_once: vhost.bool("min_latency"),
             merged_read: if merge { vhost.millis("publish.mr_latency") } else { Duration::ZERO },
         }
     }
@@ -51,6 +54,7 @@ impl Default for VhostOptions {
             first_packet: Duration::from_secs(20),
             normal: Duration::from_secs(5),
             merged_read: Duration::ZERO,
+            at_once: false,
         }
     }
 }

@@ -161,8 +161,7 @@ impl Connection {
 
     /// Merged read: the publisher's messages gather in the kernel until then.
     fn not_before(&self) -> Option<Instant> {
-        let merging = self.publications.iter().filter(|p| !p.merged_read.is_zero());
-        let at = merging.map(|p| p.last + p.merged_read).max()?;
+        let at = self.publications.iter().filter_map(|p| p.read_at(&self.shard)).max()?;
         (at > Instant::now()).then_some(at)
     }
 

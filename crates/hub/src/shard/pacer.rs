@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::Shard;
-use crate::pace::{Demand, Pace};
+use crate::pace::{Demand, Pace, read_pause};
 use crate::rendition::{Batcher, Rendition, Todo, Walked};
 
 /// Subscribers that are served at once instead of by the pacer task.
@@ -147,6 +147,8 @@ impl Shard {
                 }
             }
         }
+        let messages = self.messages.replace(0) as f64 * per_s;
+        self.read_pause.set(read_pause(messages, self.publishers.get()));
         let mut governor = self.governor.borrow_mut();
         let spent = Duration::from_nanos(self.walk_ns.replace(0));
         let bytes = self.walked.replace(0);

@@ -98,6 +98,7 @@ impl Publisher {
         self.seen_ms.store(self.stream.ms_at(now), Relaxed);
         let bytes = frame.payload.len() as u64;
         self.stream.stats.recv_bytes.fetch_add(bytes, Relaxed);
+        self.shard.message_came();
         self.forward(|door, out| door.push(frame, now, out))
     }
 
@@ -197,6 +198,7 @@ impl Taker {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
+        self.shard.publisher_went();
         // What was held back for interleaving goes out before the end does.
         self.shard.clone().guard("the last frames", || {
             let _ = self.forward(|door, out| door.drain(out));

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use container::flv::{Demuxer, TagKind};
 use gate::{ClientHold, Close};
-use hub::{Counters, Publisher};
+use hub::{Counters, Publisher, Shard};
 use media::timeline::ClockUnwrap;
 use media::{Codec, Flags, Frame, Timestamp};
 use smallvec::SmallVec;
@@ -22,14 +22,25 @@ pub(super) struct Publication {
     /// How long it may be silent, now and once media has come.
     pub(super) timeout: Duration,
     normal: Duration,
-    /// Pause between two reads.
-    pub(super) merged_read: Duration,
+    /// Pause between two reads, as configured.
+    merged_read: Duration,
+    at_once: bool,
     pub(super) last: Instant,
     pub(super) dropped: u64,
     pub(super) _hold: ClientHold,
 }
 
 impl Publication {
+    /// When it may be read again, if not at once.
+    pub(super) fn read_at(&self, shard: &Shard) -> Option<Instant> {
+        let pause = match self.merged_read {
+            Duration::ZERO if self.at_once => Duration::ZERO,
+            Duration::ZERO => shard.read_pause(),
+            configured => configured,
+        };
+        (!pause.is_zero()).then(|| self.last + pause)
+    }
+
     fn unwrap(&mut self, timestamp_ms: u32) -> Timestamp {
         Timestamp::from_millis(self.clock.unwrap(u64::from(timestamp_ms)))
     }
@@ -66,6 +77,7 @@ impl Connection {
                     timeout: o.first_packet,
                     normal: o.normal,
                     merged_read: o.merged_read,
+                    at_once: o.at_once,
                     last: Instant::now(),
                     dropped: 0,
                     _hold: hold,
