@@ -213,14 +213,14 @@ pub struct Server {
     pub cpu_s: f64,
     /// The same as a share of one core, in percent.
     pub core_percent: f64,
-    /// Processor microseconds for each megabit that players received.
-    pub us_per_mbit: f64,
+    /// Processor microseconds for each megabit that players received; none without players.
+    pub us_per_mbit: Option<f64>,
     /// Resident memory before the first connection.
     pub rss_before_kb: u64,
     /// Resident memory at the end.
     pub rss_kb: u64,
-    /// The difference, for each connected player.
-    pub kb_per_player: f64,
+    /// The difference, for each connected player; none without players.
+    pub kb_per_player: Option<f64>,
 }
 
 /// What this tool used in the window.

@@ -312,10 +312,10 @@ fn server(
         pid,
         cpu_s,
         core_percent: if window_s > 0.0 { cpu_s * 100.0 / window_s } else { 0.0 },
-        us_per_mbit: if mbit > 0.0 { cpu_s * 1e6 / mbit } else { 0.0 },
+        us_per_mbit: (mbit > 0.0).then(|| cpu_s * 1e6 / mbit),
         rss_before_kb: before.rss_kb,
         rss_kb: close.rss_kb,
-        kb_per_player: if players > 0 { grown / players as f64 } else { 0.0 },
+        kb_per_player: (players > 0).then(|| grown / players as f64),
     })
 }
 

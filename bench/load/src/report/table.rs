@@ -44,12 +44,20 @@ fn write(r: &Report, t: &mut String) -> std::fmt::Result {
         players(r, t)?;
     }
     if let Some(s) = &r.server {
-        writeln!(
-            t,
-            "server      {:.1} us/Mbit, {:.1} % of a core; memory {} kB before, {} kB with players, \
-             {:.1} kB a player",
-            s.us_per_mbit, s.core_percent, s.rss_before_kb, s.rss_kb, s.kb_per_player
-        )?;
+        write!(t, "server      ")?;
+        if let Some(us) = s.us_per_mbit {
+            write!(t, "{us:.1} us/Mbit, ")?;
+        }
+        write!(t, "{:.1} % of a core; memory {} kB before", s.core_percent, s.rss_before_kb)?;
+        match (s.kb_per_player, Some(&r.publishers).filter(|p| p.active > 0)) {
+            (Some(kb), _) => writeln!(t, ", {} kB with players, {kb:.1} kB a player", s.rss_kb)?,
+            (None, Some(p)) => {
+                let grown = s.rss_kb.saturating_sub(s.rss_before_kb) as f64;
+                let each = grown / p.active as f64;
+                writeln!(t, ", {} kB with publishers, {each:.1} kB a publisher", s.rss_kb)?;
+            }
+            (None, None) => writeln!(t, ", {} kB after", s.rss_kb)?,
+        }
     }
     let cores: Vec<String> = r.tool.cores_percent.iter().map(|c| format!("{c:.0}")).collect();
     writeln!(
