@@ -224,6 +224,19 @@ impl Muxer {
         }
     }
 
+    /// A muxer for other tracks on the same wire: its packets go on where `before` stopped
+    /// counting, and new tables stand in front of them.
+    pub fn follow(config: TsConfig, before: &Self) -> Self {
+        Self {
+            listing: before.listing,
+            lead: true,
+            pat_cc: before.pat_cc,
+            pmt_cc: before.pmt_cc,
+            cc: before.cc,
+            ..Self::new(config)
+        }
+    }
+
     /// Appends the packets of one frame to `out`; configurations are noted and write nothing.
     ///
     /// Data tracks are passed over. The payload is copied once.

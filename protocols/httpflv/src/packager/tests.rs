@@ -281,6 +281,48 @@ fn a_joiner_between_key_frames_gets_the_tables_that_continue_the_log() {
     assert_eq!(next[0].1[3] & 0x0f, (tables[3] + 1) & 0x0f);
 }
 
+#[test]
+fn a_joiner_behind_the_message_with_the_tables_gets_them_though_their_time_is_its_own() {
+    let frames: Vec<Frame> =
+        std::iter::once(aac_config(0)).chain((0..3).map(|i| sound(i * 23))).collect();
+    let mut packager = wire(Format::Ts, Framing::Raw).packager(&Seed::default());
+    let mut messages = log(&mut *packager, &frames);
+    // Sound alone has no key frames: the joiner begins at the head, whose time is the newest
+    // message's. Until that one brings tables again, look.
+    let mut ms = 69;
+    while messages.last().is_some_and(|(_, m)| m[..3] != [0x47, 0x40, 0]) {
+        messages.extend(log(&mut *packager, &[sound(ms)]));
+        ms += 23;
+    }
+    let newest = messages.last().map(|m| m.0);
+    let tables = prelude(&mut *packager, &headers(&frames[..1]), newest);
+    assert_eq!(tables.get(..3), Some(&[0x47, 0x40, 0][..]), "{} bytes", tables.len());
+}
+
+#[test]
+fn packets_are_counted_on_when_the_next_publisher_sends_less() {
+    let frames = stream(13);
+    let mut packager = wire(Format::Ts, Framing::Raw).packager(&Seed::default());
+    let mut bytes: Vec<u8> = log(&mut *packager, &frames).into_iter().flat_map(|m| m.1).collect();
+    let mut less = Headers { generation: 2, ..headers(&[aac_config(1000)]) };
+    less.has_audio = true;
+    // Somebody joins, and the packager learns of the new publisher.
+    prelude(&mut *packager, &less, Some(Timestamp::from_millis(1000)));
+    let sounds: Vec<Frame> = (0..30).map(|i| sound(1000 + i * 23)).collect();
+    bytes.extend(log(&mut *packager, &sounds).into_iter().flat_map(|m| m.1));
+    let mut last = std::collections::HashMap::new();
+    for packet in bytes.chunks_exact(188) {
+        let pid = u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
+        let counter = packet[3] & 0x0f;
+        if packet[3] & 0x10 != 0 {
+            if let Some(before) = last.insert(pid, counter) {
+                assert_eq!(counter, (before + 1) & 0x0f, "PID {pid}");
+            }
+        }
+    }
+    assert_eq!(last.len(), 4, "tables, pictures and sound");
+}
+
 fn adts_frames(mut bytes: &[u8]) -> Vec<u8> {
     let mut found = Vec::new();
     while !bytes.is_empty() {

@@ -30,11 +30,11 @@ struct Tables {
     at: Option<Timestamp>,
 }
 
-/// A muxer that declares at first what is known to come, or what is configured.
+/// What a muxer declares at first: what is known to come, or what is configured.
 ///
 /// A track that is known but has no configuration (MP3) is declared when its first frame comes:
 /// a wrong guess would stay in the tables for a second, and players would wait for that track.
-fn muxer(tracks: Tracks, headers: &Headers) -> Muxer {
+fn declared(tracks: Tracks, headers: &Headers) -> TsConfig {
     let known = headers.has_audio || headers.has_video;
     let first = |kind, guess| {
         if tracks.guess && known {
@@ -43,11 +43,11 @@ fn muxer(tracks: Tracks, headers: &Headers) -> Muxer {
             tracks.says(kind).then_some(guess)
         }
     };
-    Muxer::new(TsConfig {
+    TsConfig {
         video: first(Kind::Video, Codec::H264),
         audio: first(Kind::Audio, Codec::Aac),
         audio_batch_us: 0,
-    })
+    }
 }
 
 impl TsPackager {
@@ -55,7 +55,7 @@ impl TsPackager {
         let mut made = Self {
             framing: wire.framing,
             tracks: wire.tracks,
-            muxer: muxer(wire.tracks, &seed.headers),
+            muxer: Muxer::new(declared(wire.tracks, &seed.headers)),
             generation: 0,
             carried: Seen::default(),
             tables: Tables::default(),
@@ -83,7 +83,7 @@ impl TsPackager {
         let Seen { audio, video } = self.carried;
         let began = headers.has_audio || headers.has_video;
         if began && ((audio && !headers.has_audio) || (video && !headers.has_video)) {
-            self.muxer = muxer(self.tracks, headers);
+            self.muxer = Muxer::follow(declared(self.tracks, headers), &self.muxer);
             self.tables = Tables::default();
             self.carried = Seen::default();
         }
@@ -101,10 +101,11 @@ impl TsPackager {
         }
     }
 
-    /// Whether who begins at `at` will not meet the newest tables. Whoever begins before them
-    /// does so at a key frame, in front of which others stand.
+    /// Whether who begins at `at` may not meet the newest tables. Whoever begins before them
+    /// does so at a key frame, in front of which others stand. At their own time it may be in front
+    /// of their message or, where no frame is a key, behind it: the same tables twice do no harm.
     fn lie_behind(&self, at: Timestamp) -> bool {
-        self.tables.at.is_some_and(|tables| tables < at)
+        self.tables.at.is_some_and(|tables| tables <= at)
     }
 
     fn write_tables(&self, out: &mut Vec<u8>) {
