@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 /// Kernel buffer for bytes not yet sent, per player. A stalled player then holds about 60 kB in
 /// the kernel, not megabytes; at half, a 20 Mbit/s player on a long path would be slowed.
-const NOTSENT_LOWAT: u32 = 64 * 1024;
+const NOTSENT_LOWAT: u32 = 32 * 1024;
 
 /// A connected socket. Clones share it.
 #[derive(Clone)]
