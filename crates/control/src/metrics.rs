@@ -118,7 +118,7 @@ fn identity(out: &mut Text, host: &Host) {
 
 fn shards(out: &mut Text, host: &Host) {
     type Read = fn(&hub::ShardStats) -> u64;
-    let figures: [(&str, &str, text::Type, Read); 11] = [
+    let figures: [(&str, &str, text::Type, Read); 12] = [
         ("sessions", "Sessions on the shard.", Gauge, |s| s.sessions.load(Relaxed) as u64),
         ("subscribers", "Players served from logs.", Gauge, |s| s.subscribers.load(Relaxed) as u64),
         ("renditions", "Wire forms packaged.", Gauge, |s| s.renditions.load(Relaxed) as u64),
@@ -128,6 +128,12 @@ fn shards(out: &mut Text, host: &Host) {
             "0: each message is sent at once; 1: each video frame; more: so many groups of players.",
             Gauge,
             |s| u64::from(s.pace.load(Relaxed)),
+        ),
+        (
+            "read_pause_ms",
+            "How long messages of a publisher gather before they are read; 0 with few publishers.",
+            Gauge,
+            |s| u64::from(s.read_pause_ms.load(Relaxed)),
         ),
         ("sends_total", "Sends to players.", Counter, |s| s.sends.load(Relaxed)),
         ("sent_bytes_total", "Bytes of these.", Counter, |s| s.sent_bytes.load(Relaxed)),

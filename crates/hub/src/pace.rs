@@ -49,8 +49,9 @@ impl Pace {
 /// Share of the core that walking may take while every message goes at once. At half, a handful of
 /// viewers loses the lowest delay for nothing; at double, 100 viewers cost a tenth of a core.
 const MESSAGE_SHARE: f64 = 0.02;
-/// Share up to which every video frame goes to everybody.
-const FRAME_SHARE: f64 = 0.10;
+/// Share up to which every video frame goes to everybody. At a tenth, 1,000 common viewers stand at
+/// the very border, and cross it back and forth.
+const FRAME_SHARE: f64 = 0.08;
 /// Share that walking may take at all before groups grow. The other half is for publishers,
 /// joins and the kernel's receive path.
 const GROUP_SHARE: f64 = 0.50;

@@ -148,7 +148,10 @@ impl Shard {
             }
         }
         let messages = self.messages.replace(0) as f64 * per_s;
-        self.read_pause.set(read_pause(messages, self.publishers.get()));
+        let pause = read_pause(messages, self.publishers.get());
+        self.read_pause.set(pause);
+        let ms = u32::try_from(pause.as_millis()).unwrap_or(u32::MAX);
+        self.handle.stats.read_pause_ms.store(ms, Relaxed);
         let mut governor = self.governor.borrow_mut();
         let spent = Duration::from_nanos(self.walk_ns.replace(0));
         let bytes = self.walked.replace(0);
