@@ -18,6 +18,8 @@ struct Tool {
 
 const BUILD: &[Tool] = &[
     Tool { name: "cc", packages: &["gcc", "libc6-dev"], present: || on_path("cc") },
+    // The allocator's own build.
+    Tool { name: "make", packages: &["make"], present: || on_path("make") },
     Tool { name: "git", packages: &["git"], present: || on_path("git") },
 ];
 
@@ -70,7 +72,7 @@ const E2E: &[Tool] = &[
 /// The wheel that brings an ffmpeg able to put HEVC and AV1 into FLV; Debian 12's 5.1 cannot.
 const NEWER_FFMPEG: &str = "imageio-ffmpeg==0.8.1";
 
-/// Makes sure that the build can work: a C compiler, git, rustfmt, clippy.
+/// Makes sure that the build can work: a C compiler, make, git, rustfmt, clippy.
 pub(crate) fn for_build() -> Result<()> {
     ensure(BUILD)?;
     for (sub, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
