@@ -427,3 +427,21 @@ proptest! {
         prop_assert!(player.files.is_empty());
     }
 }
+
+#[test]
+fn three_target_durations_to_the_millisecond_are_enough() {
+    // Found by the property test above: 12 s in pieces whose sum in binary is less by a hair.
+    let settings = HlsConfig {
+        fragment: Duration::from_secs(3),
+        window: Duration::from_secs(10),
+        ..HlsConfig::default()
+    };
+    let mut packager = Packager::new(settings, name()).unwrap();
+    let mut player = Player { lax: true, ..Player::default() };
+    for (from, length, gop) in [(0, 11_481, 87), (0, 2161, 1), (202_820, 27_639, 119)] {
+        let frames = publish(from, from + length, gop * 40);
+        feed(&mut packager, &mut player, &frames);
+        end(&mut packager, &mut player);
+    }
+    assert!(player.last.segments.len() > 1);
+}
