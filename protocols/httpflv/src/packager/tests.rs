@@ -314,10 +314,10 @@ fn packets_are_counted_on_when_the_next_publisher_sends_less() {
     for packet in bytes.chunks_exact(188) {
         let pid = u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
         let counter = packet[3] & 0x0f;
-        if packet[3] & 0x10 != 0 {
-            if let Some(before) = last.insert(pid, counter) {
-                assert_eq!(counter, (before + 1) & 0x0f, "PID {pid}");
-            }
+        if packet[3] & 0x10 != 0
+            && let Some(before) = last.insert(pid, counter)
+        {
+            assert_eq!(counter, (before + 1) & 0x0f, "PID {pid}");
         }
     }
     assert_eq!(last.len(), 4, "tables, pictures and sound");
