@@ -312,17 +312,30 @@ impl Muxer {
 
     /// Appends PAT and PMT now. A key frame that comes next does not repeat them.
     pub fn psi(&mut self, out: &mut Vec<u8>) {
+        let listing = self.next_listing();
+        psi::write_pat(out, &mut self.pat_cc);
+        write_pmt(out, &mut self.pmt_cc, &listing);
+        self.listing = Some(listing);
+        self.fresh = true;
+        self.lead = false;
+    }
+
+    /// Appends the PAT and PMT that [`psi`](Self::psi) would write now, for one reader alone: what
+    /// all others get, its counters too, stays as it would have been.
+    pub fn preview(&self, out: &mut Vec<u8>) {
+        let (mut pat_cc, mut pmt_cc) = (self.pat_cc, self.pmt_cc);
+        psi::write_pat(out, &mut pat_cc);
+        write_pmt(out, &mut pmt_cc, &self.next_listing());
+    }
+
+    fn next_listing(&self) -> Listing {
         let mut listing = self.wanted();
         listing.version = match self.listing {
             Some(last) if last.says(&listing) => last.version,
             Some(last) => last.version.wrapping_add(1) & 0x1f,
             None => 0,
         };
-        psi::write_pat(out, &mut self.pat_cc);
-        write_pmt(out, &mut self.pmt_cc, &listing);
-        self.listing = Some(listing);
-        self.fresh = true;
-        self.lead = false;
+        listing
     }
 
     /// Lets the next media written be preceded by PAT and PMT, key frame or not: a segment

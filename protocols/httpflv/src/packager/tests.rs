@@ -323,6 +323,25 @@ fn packets_are_counted_on_when_the_next_publisher_sends_less() {
     assert_eq!(last.len(), 4, "tables, pictures and sound");
 }
 
+#[test]
+fn whoever_joins_while_sound_alone_takes_a_stream_over_gets_its_tables_at_once() {
+    let mut packager = wire(Format::Ts, Framing::Raw).packager(&Seed::default());
+    log(&mut *packager, &stream(13));
+    let mut less = Headers { generation: 2, ..headers(&[aac_config(1000)]) };
+    less.has_audio = true;
+    // Before the first frame of the new publisher, and behind it at a time before.
+    let before = Some(Timestamp::from_millis(480));
+    let early = prelude(&mut *packager, &less, before);
+    let next = log(&mut *packager, &[sound(1000)]).remove(0).1;
+    let late = prelude(&mut *packager, &less, before);
+    assert_eq!(early.len(), 376);
+    assert_eq!(early, late);
+    assert_eq!(early, next[..376], "what they are given stands in the stream too");
+    let (facts, violations) = Validator::new().segment(&[early, next].concat(), false);
+    assert!(violations.is_empty(), "{violations:?}");
+    assert_eq!((facts.count(Kind::Video), facts.count(Kind::Audio)), (0, 1));
+}
+
 fn adts_frames(mut bytes: &[u8]) -> Vec<u8> {
     let mut found = Vec::new();
     while !bytes.is_empty() {

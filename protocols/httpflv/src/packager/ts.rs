@@ -26,7 +26,7 @@ pub(super) struct TsPackager {
 #[derive(Default)]
 struct Tables {
     packets: Vec<u8>,
-    /// Time of the message that they stand in.
+    /// Time of the message that they stand in; nothing while they are still to come.
     at: Option<Timestamp>,
 }
 
@@ -84,8 +84,11 @@ impl TsPackager {
         let began = headers.has_audio || headers.has_video;
         if began && ((audio && !headers.has_audio) || (video && !headers.has_video)) {
             self.muxer = Muxer::follow(declared(self.tracks, headers), &self.muxer);
-            self.tables = Tables::default();
             self.carried = Seen::default();
+            self.configure(headers);
+            // Who begins before the first frame of the new publisher needs them already.
+            self.tables = Tables::default();
+            self.muxer.preview(&mut self.tables.packets);
         }
         if self.generation != headers.generation {
             self.configure(headers);
@@ -101,11 +104,12 @@ impl TsPackager {
         }
     }
 
-    /// Whether who begins at `at` may not meet the newest tables. Whoever begins before them
-    /// does so at a key frame, in front of which others stand. At their own time it may be in front
-    /// of their message or, where no frame is a key, behind it: the same tables twice do no harm.
+    /// Whether who begins at `at` may not meet tables at once. With pictures, whoever begins before
+    /// the newest tables does so at a key frame, in front of which others stand; at their own time
+    /// it may be in front of their message or behind it. Sound alone begins anywhere, between two
+    /// publishers too. The same tables twice do no harm.
     fn lie_behind(&self, at: Timestamp) -> bool {
-        self.tables.at.is_some_and(|tables| tables <= at)
+        !self.carried.video || self.tables.at.is_some_and(|tables| tables <= at)
     }
 
     fn write_tables(&self, out: &mut Vec<u8>) {
