@@ -39,8 +39,9 @@ pub(crate) const FIRST_ATTACK: usize = 4;
 
 /// 25 pictures a second, each with one block of sound.
 const PERIOD: Duration = Duration::from_millis(40);
-/// A key picture every second: segments of HLS are short then.
-const KEY_EVERY: u64 = 25;
+/// A key picture every second of the clock, whatever became of the pictures between: a group that a
+/// pause of this machine stretched beyond `hls_aof_ratio` would rightly be cut within.
+const KEY_EVERY: Duration = Duration::from_secs(1);
 /// About 500 kbit/s.
 const PICTURE: usize = 2_000;
 const KEY_PICTURE: usize = 8_000;
@@ -231,6 +232,7 @@ async fn publish(shared: Arc<Shared>) -> io::Result<Infallible> {
     // Late is late: the delay is the server's, not that of a clock that hurries after.
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let start = shared.start.elapsed();
+    let mut next_key = start;
     loop {
         every.tick().await;
         let number = shared.seen.published.fetch_add(1, Relaxed);
@@ -239,7 +241,12 @@ async fn publish(shared: Arc<Shared>) -> io::Result<Infallible> {
         let ms = now.saturating_sub(start).as_millis() as u32;
         let nanos = now.as_nanos() as u64;
         let stamp = || [MARK, format!("{number:016x}{nanos:016x}").as_bytes()].concat();
-        rtmp.send(Media::Video, ms, &picture(number.is_multiple_of(KEY_EVERY), &stamp())).await?;
+        let key = now >= next_key;
+        if key {
+            // Half a period early is on time: ticks jitter.
+            next_key = now + KEY_EVERY - PERIOD / 2;
+        }
+        rtmp.send(Media::Video, ms, &picture(key, &stamp())).await?;
         rtmp.send(Media::Audio, ms, &sound(&stamp())).await?;
         rtmp.hear()?;
     }

@@ -10,10 +10,9 @@
 //! players, publishers and readers for [`Plan::warm`]) and has nobody left. Before that a process
 //! has not yet bought what it buys once: threads' heaps, buffers, tables.
 //!
-//! Each time that memory is weighed a small crowd knocks first and leaves again. The heap (mimalloc)
-//! gives pages back when a thread allocates or frees, and takes what other threads freed only
-//! then; a server that is left alone at once keeps tens of MB that it does not use and would give
-//! back at the next visit. The report tells both figures, and the second is judged.
+//! Each time that memory is weighed a small crowd knocks first and leaves again. A heap gives pages
+//! back when its thread next allocates or frees; a server that is left alone at once may keep what
+//! it would give back at the next visit. The report tells both figures, and the second is judged.
 
 mod crowd;
 mod dawdle;

@@ -162,7 +162,19 @@ async fn follow(
         (200, bytes) => {
             Tally::add(&scene.tally.segments);
             // Streams that flap have segments of sound alone, and codecs that TS does not know.
-            if STEADY.contains(&name) { segment(&bytes) } else { Ok(()) }
+            if !STEADY.contains(&name) {
+                return Ok(());
+            }
+            segment(&bytes).map_err(|e| {
+                // What it stands behind tells why it was cut there.
+                let tail: Vec<_> = String::from_utf8_lossy(&text)
+                    .lines()
+                    .rev()
+                    .take(6)
+                    .map(str::to_owned)
+                    .collect();
+                io::Error::new(e.kind(), format!("{newest}: {e}; the playlist ends {tail:?}"))
+            })
         }
         (404, _) if !steady => Ok(()),
         (status, _) => Err(io::Error::other(format!("{newest}: {status}"))),
