@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use container::flv::{FileHeader, Reader, TagKind, write_tag};
-use container::ts::validate::Validator;
+use container::ts::validate::{Validator, Violation};
 use hub::{Headers, Packager};
 use media::aac::AdtsHeader;
 use media::{Codec, Flags, Frame, Kind, Timestamp};
@@ -330,7 +330,7 @@ fn whoever_joins_while_sound_alone_takes_a_stream_over_gets_its_tables_at_once()
     let mut less = Headers { generation: 2, ..headers(&[aac_config(1000)]) };
     less.has_audio = true;
     // Before the first frame of the new publisher, and behind it at a time before.
-    let before = Some(Timestamp::from_millis(480));
+    let before = Some(Timestamp::from_millis(490));
     let early = prelude(&mut *packager, &less, before);
     let next = log(&mut *packager, &[sound(1000)]).remove(0).1;
     let late = prelude(&mut *packager, &less, before);
@@ -340,6 +340,27 @@ fn whoever_joins_while_sound_alone_takes_a_stream_over_gets_its_tables_at_once()
     let (facts, violations) = Validator::new().segment(&[early, next].concat(), false);
     assert!(violations.is_empty(), "{violations:?}");
     assert_eq!((facts.count(Kind::Video), facts.count(Kind::Audio)), (0, 1));
+}
+
+#[test]
+fn sound_beside_pictures_that_a_transport_stream_cannot_carry_is_joined_with_tables() {
+    let av1 = |ms, flags| frame(Codec::Av1, flags, ms, &[0x12, 0]);
+    let configs = [aac_config(0), av1(0, Flags::CONFIG)];
+    let mut frames = configs.to_vec();
+    for ms in (0..2000).step_by(40) {
+        frames.push(av1(ms, if ms % 1000 == 0 { Flags::KEY } else { Flags::empty() }));
+        frames.push(sound(ms));
+    }
+    let mut packager = wire(Format::Ts, Framing::Raw).packager(&Seed::default());
+    let messages = log(&mut *packager, &frames);
+    // The key picture is not there, nor tables in front of it; newer ones have come since.
+    let at = Timestamp::from_millis(1000);
+    let begin = messages.iter().position(|m| m.0 == at).expect("the sound beside the key picture");
+    let mut bytes = prelude(&mut *packager, &headers(&configs), Some(at));
+    messages[begin..].iter().for_each(|(_, m)| bytes.extend_from_slice(m));
+    let (facts, violations) = Validator::new().segment(&bytes, false);
+    assert!(!violations.contains(&Violation::NoTables), "{violations:?}");
+    assert_eq!((facts.count(Kind::Video), facts.count(Kind::Audio)), (0, 25));
 }
 
 fn adts_frames(mut bytes: &[u8]) -> Vec<u8> {

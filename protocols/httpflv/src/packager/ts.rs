@@ -1,5 +1,7 @@
 //! MPEG-TS bodies: transport packets.
 
+use std::collections::VecDeque;
+
 use container::ts::{LeftOut, Muxer, PACKET, PID_PMT, TsConfig};
 use hub::{Headers, Packager};
 use media::{Codec, Frame, Kind, Timestamp};
@@ -9,6 +11,9 @@ use crate::wire::Framing;
 
 /// PAT and PMT, one packet each.
 const TABLES: usize = 2 * PACKET;
+/// Key frames of which it is remembered that tables stand in front of them: those of half a minute
+/// at least, but for streams of key frames alone.
+const ENTRIES: usize = 64;
 
 pub(super) struct TsPackager {
     framing: Framing,
@@ -16,7 +21,7 @@ pub(super) struct TsPackager {
     muxer: Muxer,
     /// The generation of the headers that the muxer was last given configurations from.
     generation: u64,
-    /// The kinds that the muxer was given.
+    /// The kinds that the muxer took; codings that MPEG-TS does not know are not among them.
     carried: Seen,
     tables: Tables,
     left_out: Option<LeftOut>,
@@ -28,6 +33,8 @@ struct Tables {
     packets: Vec<u8>,
     /// Time of the message that they stand in; nothing while they are still to come.
     at: Option<Timestamp>,
+    /// Times of the newest messages that begin with tables and a key frame.
+    entries: VecDeque<Timestamp>,
 }
 
 /// What a muxer declares at first: what is known to come, or what is configured.
@@ -70,9 +77,8 @@ impl TsPackager {
         self.generation = headers.generation;
         let mut nothing = Vec::new();
         for config in &headers.configs {
-            if self.tracks.carries(config.kind()) {
+            if self.tracks.carries(config.kind()) && self.muxer.push(config, &mut nothing).is_ok() {
                 self.carried.note(config.kind());
-                let _ = self.muxer.push(config, &mut nothing);
             }
         }
     }
@@ -87,7 +93,8 @@ impl TsPackager {
             self.carried = Seen::default();
             self.configure(headers);
             // Who begins before the first frame of the new publisher needs them already.
-            self.tables = Tables::default();
+            self.tables.at = None;
+            self.tables.packets.clear();
             self.muxer.preview(&mut self.tables.packets);
         }
         if self.generation != headers.generation {
@@ -104,14 +111,6 @@ impl TsPackager {
         }
     }
 
-    /// Whether who begins at `at` may not meet tables at once. With pictures, whoever begins before
-    /// the newest tables does so at a key frame, in front of which others stand; at their own time
-    /// it may be in front of their message or behind it. Sound alone begins anywhere, between two
-    /// publishers too. The same tables twice do no harm.
-    fn lie_behind(&self, at: Timestamp) -> bool {
-        !self.carried.video || self.tables.at.is_some_and(|tables| tables <= at)
-    }
-
     fn write_tables(&self, out: &mut Vec<u8>) {
         let packets = &self.tables.packets;
         self.framing.wrap(packets.len(), out, |out| out.extend_from_slice(packets));
@@ -119,8 +118,21 @@ impl TsPackager {
 }
 
 impl Tables {
+    /// Whether who begins at `at` may not meet tables at once: between two key frames, where
+    /// tables come now and then, or where no frame is a key, as in sound alone. At the time of the
+    /// newest tables it may be in front of their message or behind it; the same twice do no harm.
+    fn lie_behind(&self, at: Timestamp) -> bool {
+        !self.entries.contains(&at) || self.at.is_some_and(|newest| newest <= at)
+    }
+
     /// Remembers the tables among `packets`, if there are any.
-    fn note(&mut self, packets: &[u8], at: Timestamp) {
+    fn note(&mut self, packets: &[u8], at: Timestamp, key: bool) {
+        if key && container::ts::is_entry(packets) {
+            if self.entries.len() >= ENTRIES {
+                self.entries.pop_front();
+            }
+            self.entries.push_back(at);
+        }
         for packet in packets.chunks_exact(PACKET) {
             let Some(&[_, high, low]) = packet.first_chunk::<3>() else { return };
             let pid = u16::from_be_bytes([high & 0x1f, low]);
@@ -147,7 +159,6 @@ impl Packager for TsPackager {
         if !self.tracks.carries(frame.kind()) {
             return;
         }
-        self.carried.note(frame.kind());
         let Self { framing, muxer, tables, .. } = self;
         let payload = frame.payload.len();
         let expected = if frame.is_media() {
@@ -161,20 +172,23 @@ impl Packager for TsPackager {
         framing.wrap(expected, out, |out| {
             let from = out.len();
             result = muxer.push(frame, out);
-            tables.note(out.get(from..).unwrap_or_default(), frame.dts);
+            tables.note(out.get(from..).unwrap_or_default(), frame.dts, frame.is_key());
         });
+        if result.is_ok() {
+            self.carried.note(frame.kind());
+        }
         self.note(result);
     }
 
     fn prelude(&mut self, headers: &Headers, at: Option<Timestamp>, out: &mut Vec<u8>) {
         self.follow(headers);
-        if at.is_none_or(|at| self.lie_behind(at)) {
+        if at.is_none_or(|at| self.tables.lie_behind(at)) {
             self.write_tables(out);
         }
     }
 
     fn resume(&mut self, _: &Headers, at: Timestamp, out: &mut Vec<u8>) {
-        if self.lie_behind(at) {
+        if self.tables.lie_behind(at) {
             self.write_tables(out);
         }
     }

@@ -55,20 +55,13 @@ impl First {
 pub(super) struct FirstTs {
     demuxer: ts::Demuxer,
     begun: Vec<u8>,
-    lenient: bool,
 }
 
 impl FirstTs {
-    /// For a stream whose publishers change: one of sound alone may begin between its tables, which
-    /// come each half second, and counters begin anew with each publisher.
-    pub(super) fn lenient() -> Self {
-        Self { lenient: true, ..Self::default() }
-    }
-
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> io::Result<bool> {
         if self.begun.len() < ts::PACKET {
             self.begun.extend_from_slice(bytes);
-            if self.begun.len() >= ts::PACKET && !self.lenient && !ts::is_entry(&self.begun) {
+            if self.begun.len() >= ts::PACKET && !ts::is_entry(&self.begun) {
                 let begun = &self.begun[..16];
                 return Err(odd(format!("a transport stream that begins with {begun:02x?}")));
             }
@@ -77,7 +70,7 @@ impl FirstTs {
         self.demuxer.push(bytes, &mut events);
         for event in events {
             match event {
-                ts::Event::Fault(fault) if !self.lenient => return Err(odd(fault)),
+                ts::Event::Fault(fault) => return Err(odd(fault)),
                 ts::Event::AccessUnit(unit) if unit.codec.kind() == Kind::Video => {
                     return match unit.random_access {
                         true => Ok(true),

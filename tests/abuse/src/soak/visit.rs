@@ -120,8 +120,7 @@ async fn meet(scene: &Scene, rng: &mut StdRng, kind: usize, name: &str) -> io::R
             }
         }
         3 => {
-            let steady = STEADY.contains(&name);
-            let mut first = if steady { FirstTs::default() } else { FirstTs::lenient() };
+            let mut first = FirstTs::default();
             let mut live = Live::open(scene.http, &path("ts"), false, rng, manner).await?;
             let mut bytes = Vec::new();
             loop {
