@@ -136,12 +136,8 @@ impl Body {
         u32::try_from(self.at.as_millis()).expect("the stream is short")
     }
 
-    pub(crate) const fn media(&self) -> Media {
-        match self.kind {
-            TagKind::Audio => Media::Audio,
-            TagKind::Video => Media::Video,
-            TagKind::Script => Media::Data,
-        }
+    pub(crate) fn media(&self) -> Media {
+        self.kind.into()
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every message carries its absolute time (fmt 0), so a viewer may begin, and a laggard go on,
 //! at any message. The 8 bytes that delta headers would save are 0.5 kbit/s.
 
-use container::flv::{self, TagKind};
+use container::flv;
 use hub::{Form, Headers, Packager};
 use media::{Frame, Kind, Timestamp};
 
@@ -43,11 +43,7 @@ impl RtmpForm {
             Kind::Data => true,
         };
         let Some(header) = wanted.then(|| flv::body_header(frame)).flatten() else { return };
-        let media = match header.kind() {
-            TagKind::Audio => Media::Audio,
-            TagKind::Video => Media::Video,
-            TagKind::Script => Media::Data,
-        };
+        let media = Media::from(header.kind());
         let ms = u32::try_from(time.as_millis() & TIME_MASK).unwrap_or(0);
         let parts: [&[u8]; 2] = [&header, &frame.payload];
         // Longer than 16 MiB cannot have come in: the limit on messages is below.

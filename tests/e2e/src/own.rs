@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use container::flv::{Reader, Tag, TagKind};
+use container::flv::{Reader, Tag};
 use rtmp::session::client::{Event, Role};
 use rtmp::session::{Client, ClientConfig};
 use rtmp::wire::message::Media;
@@ -164,7 +164,7 @@ fn run(
                 let events = own.turn(left.min(Duration::from_millis(100)))?;
                 ensure!(!own.client.is_closed(), "the server ended it: {events:?}");
             }
-            let media = media(tag.kind);
+            let media = tag.kind.into();
             let ms = clock(media, at) & u64::from(u32::MAX);
             own.client.send_media(media, u32::try_from(ms)?, &tag.body)?;
             own.send()?;
@@ -217,7 +217,7 @@ pub fn play(server: &Server, name: &str, time: Duration) -> Result<Vec<Piece>> {
 
 /// The pieces of an FLV file.
 pub fn pieces(flv: &[u8]) -> Result<Vec<Piece>> {
-    let piece = |tag: Tag| Piece { media: media(tag.kind), ms: tag.timestamp, body: tag.body };
+    let piece = |tag: Tag| Piece { media: tag.kind.into(), ms: tag.timestamp, body: tag.body };
     Ok(tags(flv)?.into_iter().map(piece).collect())
 }
 
@@ -259,12 +259,4 @@ pub fn runs_on(pieces: &[Piece], most: u32) -> Result<()> {
         }
     }
     Ok(())
-}
-
-const fn media(kind: TagKind) -> Media {
-    match kind {
-        TagKind::Audio => Media::Audio,
-        TagKind::Video => Media::Video,
-        TagKind::Script => Media::Data,
-    }
 }

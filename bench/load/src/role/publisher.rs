@@ -8,7 +8,7 @@ use rtmp::session::client::{Event, Role};
 use rtmp::wire::message::Media;
 
 use super::Scene;
-use super::rtmp::{client, fault, millis};
+use super::rtmp::{client, closed, fault, millis};
 use crate::clip::Clip;
 use crate::clock::{Now, now_ns};
 use crate::fault::Fault;
@@ -109,11 +109,7 @@ impl Publisher {
             if part.config && due_ns > self.begun_ns && self.round > 0 {
                 continue;
             }
-            let media = match part.kind {
-                TagKind::Audio => Media::Audio,
-                TagKind::Video => Media::Video,
-                TagKind::Script => Media::Data,
-            };
+            let media = Media::from(part.kind);
             // RTMP's times wrap at 32 bits.
             let time_ms = ((due_ns - self.begun_ns) / 1_000_000) as u32;
             let body = if self.stamp && part.is_stamped() {
@@ -148,8 +144,7 @@ impl Publisher {
     }
 
     pub(super) fn ended(&self) -> Fault {
-        let said = if self.said.is_empty() { "without a word" } else { &self.said };
-        Fault::Closed(said.to_owned())
+        closed(&self.said)
     }
 
     pub(super) fn leave(&mut self, scene: &mut Scene<'_>) {

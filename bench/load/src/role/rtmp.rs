@@ -41,6 +41,11 @@ pub(super) fn fault(close: Close, said: &str) -> Fault {
     }
 }
 
+/// The fault that a connection's end is.
+pub(super) fn closed(said: &str) -> Fault {
+    Fault::Closed(if said.is_empty() { "without a word" } else { said }.to_owned())
+}
+
 impl RtmpPlayer {
     pub(crate) fn new(url: &str, seed: [u8; 32], now: Now) -> Result<Self, Fault> {
         let client = client(url, Role::Play, seed, now)?;
@@ -95,8 +100,7 @@ impl RtmpPlayer {
     }
 
     pub(super) fn ended(&self) -> Fault {
-        let said = if self.said.is_empty() { "without a word" } else { &self.said };
-        Fault::Closed(said.to_owned())
+        closed(&self.said)
     }
 
     pub(super) fn leave(&mut self, scene: &mut Scene<'_>) {

@@ -8,6 +8,7 @@
 
 use bytes::{Buf, Bytes};
 use container::amf::{self, Value};
+use container::flv::TagKind;
 
 use super::chunk::{Message, TooLong, encode_message};
 
@@ -82,6 +83,17 @@ impl Media {
             Self::Audio => cid::AUDIO,
             Self::Video => cid::VIDEO,
             Self::Data => cid::DATA,
+        }
+    }
+}
+
+/// The message that carries the body of such an FLV tag.
+impl From<TagKind> for Media {
+    fn from(kind: TagKind) -> Self {
+        match kind {
+            TagKind::Audio => Self::Audio,
+            TagKind::Video => Self::Video,
+            TagKind::Script => Self::Data,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Damage of the usual kinds.
 
+use container::flv::{Reader, Tag};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -37,6 +38,13 @@ pub(crate) const FILES: &[&[u8]] = &[
     include_bytes!("../../../../fuzz/corpus/flv/hevc_enhanced"),
     include_bytes!("../../../../fuzz/corpus/flv/opus_enhanced"),
 ];
+
+/// The tags of one of them.
+pub(crate) fn tags(file: &[u8]) -> Vec<Tag> {
+    let mut reader = Reader::new();
+    reader.push(file);
+    std::iter::from_fn(|| reader.pull().ok().flatten()).collect()
+}
 
 /// So many random bytes.
 pub(crate) fn noise(rng: &mut StdRng, most: usize) -> Vec<u8> {

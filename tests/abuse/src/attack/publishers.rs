@@ -4,15 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use container::flv::{Reader, Tag, TagKind};
+use container::flv::Tag;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rtmp::session::client::Role;
-use rtmp::wire::message::Media;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
 
-use super::mutate::{self, FILES};
+use super::mutate::{self, FILES, tags};
 use super::viewers::watch;
 use super::{Cx, Running, pour};
 use crate::net::{Manner, Rtmp};
@@ -25,20 +24,6 @@ const KEYS: u64 = 200;
 /// Streams that shift their shape.
 const SHIFT: u64 = 4;
 
-fn tags(file: &[u8]) -> Vec<Tag> {
-    let mut reader = Reader::new();
-    reader.push(file);
-    std::iter::from_fn(|| reader.pull().ok().flatten()).collect()
-}
-
-fn media(kind: TagKind) -> Media {
-    match kind {
-        TagKind::Audio => Media::Audio,
-        TagKind::Video => Media::Video,
-        TagKind::Script => Media::Data,
-    }
-}
-
 /// Comes, sends a few tags or none, and goes, politely or not.
 async fn one_flap(cx: Arc<Cx>, mut rng: StdRng, name: String) -> io::Result<()> {
     let role = if rng.random() { Role::PublishFmle } else { Role::PublishFlash };
@@ -47,7 +32,7 @@ async fn one_flap(cx: Arc<Cx>, mut rng: StdRng, name: String) -> io::Result<()> 
     let file = FILES[rng.random_range(0..FILES.len())];
     let wanted = rng.random_range(0..60);
     for tag in tags(file).iter().take(wanted) {
-        rtmp.send(media(tag.kind), tag.dts().as_micros() as u32 / 1000, &tag.body).await?;
+        rtmp.send(tag.kind.into(), tag.dts().as_micros() as u32 / 1000, &tag.body).await?;
         cx.tally.sent(tag.body.len());
     }
     sleep(Duration::from_millis(rng.random_range(0..120))).await;
@@ -121,7 +106,7 @@ async fn one_shift(cx: Arc<Cx>, mut rng: StdRng, name: String) -> io::Result<()>
         for tag in &files[rng.random_range(0..files.len())] {
             let body = odd_body(&mut rng, tag);
             ms = odd_time(&mut rng, ms);
-            rtmp.send(media(tag.kind), ms, &body).await?;
+            rtmp.send(tag.kind.into(), ms, &body).await?;
             cx.tally.sent(body.len());
             if rng.random_ratio(1, 3) {
                 sleep(Duration::from_millis(rng.random_range(1..40))).await;

@@ -4,15 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use container::flv::{Reader, Tag, TagKind};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rtmp::session::client::Role;
-use rtmp::wire::message::Media;
 use tokio::time::{sleep, sleep_until};
 
 use super::{Scene, Tally};
-use crate::attack::mutate::FILES;
+use crate::attack::mutate::{FILES, tags};
 use crate::net::{Manner, Rtmp};
 
 /// What the server says to one who wants a name that is taken.
@@ -58,7 +56,7 @@ async fn publish(scene: &Scene, rng: &mut StdRng, name: &str) -> io::Result<()> 
                 break;
             }
             sleep_until(due.into()).await;
-            rtmp.send(media(tag.kind), last, &tag.body).await?;
+            rtmp.send(tag.kind.into(), last, &tag.body).await?;
             rtmp.hear()?;
         }
         // The file again, one frame later.
@@ -82,19 +80,5 @@ async fn take(scene: &Scene, rng: &mut StdRng, name: &str) {
         Ok(_) => scene.tally.wrong(format!("a second publisher of {name} was let in")),
         Err(e) if e.to_string().contains(TAKEN) => Tally::add(&scene.tally.refused),
         Err(e) => scene.tally.wrong(format!("a second publisher of {name} was told: {e}")),
-    }
-}
-
-fn tags(file: &[u8]) -> Vec<Tag> {
-    let mut reader = Reader::new();
-    reader.push(file);
-    std::iter::from_fn(|| reader.pull().ok().flatten()).collect()
-}
-
-fn media(kind: TagKind) -> Media {
-    match kind {
-        TagKind::Audio => Media::Audio,
-        TagKind::Video => Media::Video,
-        TagKind::Script => Media::Data,
     }
 }
