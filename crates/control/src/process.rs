@@ -1,5 +1,7 @@
 //! The process: background, pid file, identity, limits of the system.
 
+pub mod handover;
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -7,6 +9,7 @@ use std::path::{Path, PathBuf};
 use gate::conf::Config;
 use gate::identity::random_id;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::NotifyState;
 
 /// Descriptors that the server needs beside those of connections: logs, listeners, files.
 const SPARE_FILES: u64 = 128;
@@ -138,6 +141,29 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// What a service manager is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// All ports are open.
+    Ready,
+    /// No new sessions; the end is near.
+    Stopping,
+    /// The process of that id is the service now.
+    HandedTo(u32),
+}
+
+/// Tells the service manager, if one wants to know (`NOTIFY_SOCKET`, as of systemd's `Type=notify`).
+pub fn notify(phase: Phase) {
+    let state = match phase {
+        Phase::Ready => NotifyState::Ready,
+        Phase::Stopping => NotifyState::Stopping,
+        Phase::HandedTo(pid) => NotifyState::MainPid(pid),
+    };
+    if let Err(e) = sd_notify::notify(&[state]) {
+        tracing::warn!("cannot tell the service manager ({phase:?}): {e}");
     }
 }
 

@@ -15,6 +15,7 @@ use crate::admission::{Admission, Intent, Refusal};
 use crate::conf::Config;
 use crate::identity::Identity;
 use crate::limits::Limits;
+use crate::listen::Inherited;
 use crate::options;
 use crate::session::{Session, Sessions};
 
@@ -34,6 +35,8 @@ pub struct HostParts {
     pub control: Handle,
     /// No configuration file was given: everything in memory, nothing to clean up.
     pub fileless: bool,
+    /// Listening sockets that are open already.
+    pub inherited: Inherited,
 }
 
 /// Shared by all gates; lives as long as the process.
@@ -52,6 +55,8 @@ pub struct Host {
     pub connections: AtomicUsize,
     /// Connections refused because of a limit.
     pub refused: AtomicU64,
+    /// Listening sockets to be used instead of binding their addresses.
+    pub inherited: Inherited,
     shards: Vec<ShardHandle>,
     next_shard: AtomicUsize,
     config: ArcSwap<Config>,
@@ -59,6 +64,7 @@ pub struct Host {
     admission: Box<dyn Admission>,
     per_ip: Mutex<HashMap<IpAddr, usize>>,
     draining: AtomicBool,
+    handed_over: AtomicBool,
 }
 
 impl Host {
@@ -73,6 +79,7 @@ impl Host {
             fileless: parts.fileless,
             connections: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
+            inherited: parts.inherited,
             shards: parts.shards,
             next_shard: AtomicUsize::new(0),
             config: ArcSwap::new(parts.config),
@@ -80,6 +87,7 @@ impl Host {
             admission: parts.admission,
             per_ip: Mutex::default(),
             draining: AtomicBool::new(false),
+            handed_over: AtomicBool::new(false),
         })
     }
 
@@ -146,6 +154,16 @@ impl Host {
     /// Whether new sessions are refused because the server is stopping.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// Another process has our listening sockets from here on, and our files.
+    pub fn hand_over(&self) {
+        self.handed_over.store(true, Relaxed);
+    }
+
+    /// Whether another process serves in our place, so that what lies on disk is its.
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Relaxed)
     }
 
     /// Room for one more connection from `ip`, held until the permit is dropped. Refusals are

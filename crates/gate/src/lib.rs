@@ -27,7 +27,7 @@ pub use admission::{Admission, Intent, OpenDoor, Refusal};
 pub use host::{ClientHold, Host, HostParts, PlayGrant};
 pub use identity::Identity;
 pub use limits::Limits;
-pub use listen::{ListenerSet, Served, Wanted};
+pub use listen::{Inherited, ListenerSet, Served, Wanted};
 pub use player::Player;
 pub use session::{Close, Detail, Fault, Session, SessionInfo, Sessions};
 pub use socket::Socket;
@@ -72,4 +72,7 @@ pub trait Gate: Send + Sync {
 
     /// Stops taking new sessions; those that are there go on.
     fn close_listeners(&self);
+
+    /// Further descriptors of its listening sockets, for a process that takes over.
+    fn sockets(&self) -> Vec<std::net::TcpListener>;
 }

@@ -58,6 +58,43 @@ struct Open {
     stop: CancellationToken,
     serving: Arc<Mutex<Wanted>>,
     local: SocketAddr,
+    /// A second descriptor of the socket, to be handed on; `None` when there was none to be had.
+    socket: Option<std::net::TcpListener>,
+}
+
+/// Listening sockets that were open before the process began: the system's service manager gave
+/// them, or the server that this one takes over from. Whoever binds one of their addresses gets
+/// the open socket, so that no connection that already waits in it is lost.
+#[derive(Default)]
+pub struct Inherited(Mutex<Vec<std::net::TcpListener>>);
+
+impl Inherited {
+    /// These, each of which must listen already.
+    pub fn new(sockets: Vec<std::net::TcpListener>) -> Self {
+        Self(Mutex::new(sockets))
+    }
+
+    /// The open socket for `listen`, if there is one.
+    fn take(&self, listen: Listen) -> Option<std::net::TcpListener> {
+        let mut sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |socket: &std::net::TcpListener| {
+            socket.local_addr().is_ok_and(|at| {
+                let ip = at.ip().to_canonical();
+                at.port() == listen.port
+                    && listen.ip.map_or(ip.is_unspecified(), |want| want.to_canonical() == ip)
+            })
+        };
+        let index = sockets.iter().position(fits)?;
+        let socket = sockets.swap_remove(index);
+        socket.set_nonblocking(true).ok()?;
+        Some(socket)
+    }
+
+    /// Closes those that nobody wanted, and tells their addresses.
+    pub fn close_rest(&self) -> Vec<SocketAddr> {
+        let rest = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        rest.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+    }
 }
 
 /// The listening sockets of one gate. A reload keeps those whose address stays.
@@ -119,6 +156,14 @@ impl ListenerSet {
     /// # Errors
     /// [`PrepareError::Bind`] for the first address that cannot be had.
     pub fn prepare(&self, wanted: Vec<Wanted>) -> Result<Bound, PrepareError> {
+        self.prepare_with(&Inherited::default(), wanted)
+    }
+
+    fn prepare_with(
+        &self,
+        inherited: &Inherited,
+        wanted: Vec<Wanted>,
+    ) -> Result<Bound, PrepareError> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bound = Bound { fresh: Vec::new(), kept: Vec::new() };
         for want in wanted {
@@ -126,7 +171,11 @@ impl ListenerSet {
             if open.contains_key(&want.listen) {
                 bound.kept.push(want);
             } else if !twice {
-                let socket = bind(want.listen).map_err(|error| PrepareError::Bind {
+                let socket = match inherited.take(want.listen) {
+                    Some(socket) => Ok(socket),
+                    None => bind(want.listen),
+                };
+                let socket = socket.map_err(|error| PrepareError::Bind {
                     what: want.label,
                     address: want.listen.to_string(),
                     error,
@@ -147,7 +196,7 @@ impl ListenerSet {
         host: &Arc<Host>,
         wanted: Result<Vec<Wanted>, PrepareError>,
     ) -> Result<Box<dyn Prepared>, PrepareError> {
-        let bound = self.prepare(wanted?)?;
+        let bound = self.prepare_with(&host.inherited, wanted?)?;
         Ok(Box::new(Ready { listeners: self.clone(), host: host.clone(), bound }))
     }
 
@@ -174,10 +223,11 @@ impl ListenerSet {
             let (listen, label) = (wanted.listen, wanted.label);
             let stop = CancellationToken::new();
             let serving = Arc::new(Mutex::new(wanted));
+            let second = socket.try_clone().ok();
             let task = accept_loop(host.clone(), socket, serving.clone(), stop.clone());
             host.control.spawn(task);
             lines.push(format!("{label} listens at {local}"));
-            open.insert(listen, Open { stop, serving, local });
+            open.insert(listen, Open { stop, serving, local, socket: second });
         }
         lines
     }
@@ -202,6 +252,12 @@ impl ListenerSet {
                 Err(e) => tracing::error!("the old certificate stays in use: {e}"),
             }
         }
+    }
+
+    /// Further descriptors of the sockets that are listened at now, for a process that takes over.
+    pub fn sockets(&self) -> Vec<std::net::TcpListener> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.values().filter_map(|o| o.socket.as_ref()?.try_clone().ok()).collect()
     }
 
     /// The addresses that are listened at now.

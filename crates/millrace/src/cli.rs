@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use control::config::{self, Diagnostic, Disk, Facts, Request, Severity, exit_status};
+use control::process::handover;
+use gate::conf::Config;
 
 use crate::bench::{self, Bench};
 use crate::server;
@@ -27,7 +31,7 @@ const USAGE: u8 = 255;
     disable_help_flag = true,
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
-    after_help = "Signals: HUP reloads, TERM stops, QUIT drains and stops, USR1 reopens the log."
+    after_help = "Signals: HUP reloads, TERM stops, QUIT drains and stops, USR1 reopens the log, USR2 upgrades."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -58,6 +62,15 @@ enum Command {
     Check {
         /// The file
         file: String,
+    },
+    /// Have a running server replaced by the binary that is installed now, its ports open throughout
+    Upgrade {
+        /// The configuration file that the server was started with: it names the pid file
+        #[arg(short = 'c', value_name = "FILE")]
+        config: String,
+        /// Print this help and exit
+        #[arg(short = 'h', long, action = ArgAction::Help)]
+        help: Option<bool>,
     },
     /// Start, publish a test card to live/livestream, and print where to watch
     Demo,
@@ -96,8 +109,13 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     if cli.signature {
         return say(&format!("millrace/{}", crate::VERSION));
     }
+    let mut upgrade = false;
     let (file, demo, check) = match cli.command {
         Some(Command::Bench { bench, .. }) => return bench::run(bench),
+        Some(Command::Upgrade { config, .. }) => {
+            upgrade = true;
+            (Some(config), false, false)
+        }
         Some(Command::Check { file }) => (Some(file), false, true),
         Some(Command::Demo) => (None, true, false),
         Some(Command::Help) | None => (cli.config, false, cli.test),
@@ -123,6 +141,9 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(exit_status(&list));
         }
     };
+    if upgrade {
+        return ask_for_upgrade(&config);
+    }
     if check {
         show(&notes);
         return say("the configuration is fine");
@@ -134,6 +155,35 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::from(e.exit_status())
         }
     }
+}
+
+/// Asks the server of this configuration to hand over, and waits until it has.
+fn ask_for_upgrade(config: &Config) -> ExitCode {
+    let root = config.root();
+    let path = Path::new(root.str("work_dir")).join(root.str("pid"));
+    let read = || std::fs::read_to_string(&path).ok()?.trim().parse::<u32>().ok();
+    let Some(old) = read() else {
+        complain(&format!("no process id in {}: does the server run?", path.display()));
+        return ExitCode::FAILURE;
+    };
+    if let Err(e) = handover::ask(old) {
+        complain(&format!("cannot ask process {old} (of {}): {e}", path.display()));
+        return ExitCode::FAILURE;
+    }
+    let end = Instant::now() + handover::PATIENCE + handover::PATIENCE;
+    while Instant::now() < end {
+        match read() {
+            Some(new) if new != old => {
+                return say(&format!(
+                    "process {new} serves now; process {old} stays for those it has, at most {} s",
+                    root.seconds("upgrade_drain").as_secs()
+                ));
+            }
+            _ => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+    complain(&format!("process {old} did not hand over; its log says why"));
+    ExitCode::FAILURE
 }
 
 fn say(text: &str) -> ExitCode {

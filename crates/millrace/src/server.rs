@@ -9,15 +9,16 @@ use control::api::{self, ApiParts};
 use control::config::{Diagnostic, Disk, Request, Severity};
 use control::files::FilesMount;
 use control::log;
-use control::process::{self, PidFile, ProcessError};
+use control::process::handover::{self, HandoverError, Inheritance, Origin, Predecessor};
+use control::process::{self, Phase, PidFile, ProcessError};
 use control::reload::Reloader;
 use control::sampler::{self, Figures};
 use gate::conf::Config;
-use gate::{Host, HostParts, Identity, OpenDoor, PrepareError};
+use gate::{Host, HostParts, Identity, Inherited, OpenDoor, PrepareError};
 use hub::Hub;
 
 use crate::gates::{FEATURES, Gates};
-use crate::signals::{self, Stop};
+use crate::signals::{self, Signals, Stop, Told};
 use crate::{banner, demo};
 
 /// Longest wait for sessions to end by themselves after a stop was asked for.
@@ -92,7 +93,10 @@ impl From<PrepareError> for StartError {
 pub(crate) fn run(start: Start) -> Result<(), StartError> {
     let config = start.config.clone();
     let root = config.root();
-    let daemon = root.bool("daemon") && !start.demo;
+    let origin = Origin::here().map_err(|e| StartError::System("tell how it was started", e))?;
+    let Inheritance { sockets, predecessor } = handover::inherit();
+    // Who takes over is in the background already, where its predecessor is.
+    let daemon = root.bool("daemon") && !start.demo && predecessor.is_none();
     let allowed = process::raise_open_files();
     let files = process::check_open_files(gate::Limits::new(&config).max_connections, allowed);
     // Who wrote a number wants it; the default is nobody's wish and must not prevent a start.
@@ -102,7 +106,7 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
     };
     process::enter(Path::new(root.str("work_dir")))?;
     // Before going to the background, so that a second instance is told on the terminal.
-    let mut pid = match start.fileless {
+    let mut pid = match start.fileless || predecessor.is_some() {
         true => None,
         false => Some(PidFile::create(Path::new(root.str("pid")))?),
     };
@@ -131,15 +135,24 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(|e| StartError::System("start the control runtime", e))?;
-    let result = control.block_on(serve(start, &log, control.handle().clone(), pid.is_some()));
+    let mut process = Own { origin, sockets, predecessor, pid };
+    let result = control.block_on(serve(start, &log, control.handle().clone(), &mut process));
     // On the terminal the caller says it; a log file would otherwise end without a reason.
     if let (Err(e), log::Tank::File(_)) = (&result, &options.tank) {
         tracing::error!("{e}");
     }
     log.flush();
-    drop(pid);
+    drop(process);
     control.shutdown_timeout(LAST_WORDS);
     result
+}
+
+/// What belongs to the process and not to the configuration.
+struct Own {
+    origin: Origin,
+    sockets: Inherited,
+    predecessor: Option<Predecessor>,
+    pid: Option<PidFile>,
 }
 
 /// How many shards: as configured, or as many cores as the process may use (affinity and cgroup
@@ -156,7 +169,7 @@ async fn serve(
     start: Start,
     log: &log::LogHandle,
     control: tokio::runtime::Handle,
-    keep_id: bool,
+    process: &mut Own,
 ) -> Result<(), StartError> {
     let config = start.config;
     let sender = match config.root().bool("io_uring") {
@@ -165,7 +178,7 @@ async fn serve(
     };
     let shards = hub::start_shards_with(workers(&config), sender)
         .map_err(|e| StartError::System("start the worker threads", e))?;
-    let server_id = process::server_id(&config, keep_id);
+    let server_id = process::server_id(&config, !start.fileless);
     let host = Host::new(HostParts {
         hub: Hub::new(|_| format!("vid-{}", gate::identity::random_id(7))),
         shards,
@@ -174,6 +187,7 @@ async fn serve(
         admission: Box::new(OpenDoor),
         control,
         fileless: start.fileless,
+        inherited: std::mem::take(&mut process.sockets),
     });
     let figures = Arc::new(Figures::default());
     let listening = Arc::new(AtomicBool::new(false));
@@ -198,18 +212,87 @@ async fn serve(
         }
     }
     listening.store(true, Relaxed);
+    for address in host.inherited.close_rest() {
+        tracing::warn!(
+            "closed {address}, which was handed to this process: nothing is configured to listen there"
+        );
+    }
+    if let Some(predecessor) = process.predecessor.take() {
+        predecessor.relieve().await;
+        process.pid = own_pid_file(&host);
+    }
+    process::notify(Phase::Ready);
     host.control.spawn(sampler::run(host.clone(), figures));
     if start.demo {
         demo::publish(&host);
     }
     banner::print(&host, &config, start.demo);
 
-    let stop = signals::watch(&host, &gates, &reloader, log).await;
-    shut_down(&host, &gates, stop).await;
-    Ok(())
+    let mut signals = Signals::new();
+    loop {
+        match signals::watch(&mut signals, &host, &gates, &reloader, log).await {
+            Told::Stop(stop) => {
+                process::notify(Phase::Stopping);
+                shut_down(&mut signals, &host, &gates, stop).await;
+                return Ok(());
+            }
+            Told::Upgrade => match upgrade(&host, &gates, process).await {
+                Ok(pid) => {
+                    outlive(&mut signals, &host, pid).await;
+                    shut_down(&mut signals, &host, &gates, Stop::Fast).await;
+                    return Ok(());
+                }
+                Err(e) => tracing::error!("no upgrade, this process goes on: {e}"),
+            },
+        }
+    }
 }
 
-async fn shut_down(host: &Arc<Host>, gates: &Gates, stop: Stop) {
+/// The pid file, as the configuration names it; without one the server runs all the same.
+fn own_pid_file(host: &Host) -> Option<PidFile> {
+    if host.fileless {
+        return None;
+    }
+    PidFile::create(Path::new(host.config().root().str("pid")))
+        .inspect_err(|e| tracing::error!("no pid file: {e}"))
+        .ok()
+}
+
+/// Has another process serve in our place; tells its id.
+async fn upgrade(host: &Arc<Host>, gates: &Gates, own: &mut Own) -> Result<u32, HandoverError> {
+    handover::check(&host.config())?;
+    tracing::info!("upgrade: starting {}", own.origin.program().display());
+    let sockets = gates.all().iter().flat_map(|gate| gate.sockets()).collect();
+    let successor = handover::start(&own.origin, sockets).await?;
+    let pid = successor.pid();
+    drop(own.pid.take());
+    if let Err(e) = successor.release().await {
+        own.pid = own_pid_file(host);
+        return Err(e.into());
+    }
+    process::notify(Phase::HandedTo(pid));
+    host.hand_over();
+    for gate in gates.all() {
+        gate.close_listeners();
+    }
+    Ok(pid)
+}
+
+/// Serves those who are here until they have left or `upgrade_drain` is over.
+async fn outlive(signals: &mut Signals, host: &Arc<Host>, successor: u32) {
+    let drain = host.config().root().seconds("upgrade_drain");
+    let left = host.sessions.len();
+    tracing::info!(
+        "process {successor} serves from now on; {left} sessions may stay here for {} s",
+        drain.as_secs()
+    );
+    let quiet = signals::until_quiet(signals, host, true);
+    if tokio::time::timeout(drain, quiet).await.is_err() {
+        tracing::info!("upgrade_drain is over: {} sessions are closed", host.sessions.len());
+    }
+}
+
+async fn shut_down(signals: &mut Signals, host: &Arc<Host>, gates: &Gates, stop: Stop) {
     let config = host.config();
     let root = config.root();
     let drain = stop == Stop::Drain || root.bool("force_grace_quit");
@@ -222,7 +305,7 @@ async fn shut_down(host: &Arc<Host>, gates: &Gates, stop: Stop) {
         gate.close_listeners();
     }
     if drain {
-        signals::until_quiet(host).await;
+        signals::until_quiet(signals, host, false).await;
         tokio::time::sleep(root.millis("grace_final_wait")).await;
     }
     for session in host.sessions.all() {

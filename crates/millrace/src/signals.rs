@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use control::log::LogHandle;
@@ -20,6 +21,15 @@ pub(crate) enum Stop {
     Fast,
     /// QUIT: when the sessions have ended.
     Drain,
+}
+
+/// What a signal asks for that ends the watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// To stop.
+    Stop(Stop),
+    /// To have another process serve.
+    Upgrade,
 }
 
 /// Editors write a file in several steps; one reload is enough.
@@ -45,19 +55,38 @@ impl Quiet {
     }
 }
 
-/// Does what signals ask for until one of them is to stop.
+/// The signals that mean something. Made once, so that one that comes at a bad moment waits.
+pub(crate) struct Signals {
+    hup: Quiet,
+    term: Quiet,
+    int: Quiet,
+    quit: Quiet,
+    usr1: Quiet,
+    usr2: Quiet,
+}
+
+impl Signals {
+    pub(crate) fn new() -> Self {
+        Self {
+            hup: Quiet::on(SignalKind::hangup()),
+            term: Quiet::on(SignalKind::terminate()),
+            int: Quiet::on(SignalKind::interrupt()),
+            quit: Quiet::on(SignalKind::quit()),
+            usr1: Quiet::on(SignalKind::user_defined1()),
+            usr2: Quiet::on(SignalKind::user_defined2()),
+        }
+    }
+}
+
+/// Does what signals ask for until one of them is to stop or to hand over.
 pub(crate) async fn watch(
+    signals: &mut Signals,
     host: &Arc<Host>,
     gates: &Gates,
     reloader: &Arc<Reloader>,
     log: &LogHandle,
-) -> Stop {
-    let mut hup = Quiet::on(SignalKind::hangup());
-    let mut term = Quiet::on(SignalKind::terminate());
-    let mut int = Quiet::on(SignalKind::interrupt());
-    let mut quit = Quiet::on(SignalKind::quit());
-    let mut usr1 = Quiet::on(SignalKind::user_defined1());
-    let mut usr2 = Quiet::on(SignalKind::user_defined2());
+) -> Told {
+    let Signals { hup, term, int, quit, usr1, usr2 } = signals;
     let (_watcher, mut changed) = watch_files(host);
     let parent = std::os::unix::process::parent_id();
     let mut look = tokio::time::interval(LOOK);
@@ -71,11 +100,11 @@ pub(crate) async fn watch(
                 while changed.try_recv().is_ok() {}
                 reload(reloader);
             }
-            () = term.recv() => return Stop::Fast,
-            () = int.recv() => return Stop::Fast,
-            () = quit.recv() => return Stop::Drain,
+            () = term.recv() => return Told::Stop(Stop::Fast),
+            () = int.recv() => return Told::Stop(Stop::Fast),
+            () = quit.recv() => return Told::Stop(Stop::Drain),
             () = usr1.recv() => log.reopen(),
-            () = usr2.recv() => tracing::info!("SIGUSR2 is kept for upgrades and does nothing yet"),
+            () = usr2.recv() => return Told::Upgrade,
             _ = look.tick() => {
                 looks = looks.wrapping_add(1);
                 if looks.is_multiple_of(CERTIFICATES) {
@@ -84,7 +113,7 @@ pub(crate) async fn watch(
                 let orphan = parent != std::os::unix::process::parent_id();
                 if orphan && host.config().root().bool("asprocess") {
                     tracing::info!("the parent process has gone (asprocess on)");
-                    return Stop::Fast;
+                    return Told::Stop(Stop::Fast);
                 }
             }
         }
@@ -138,19 +167,19 @@ fn watch_files(host: &Arc<Host>) -> (Option<notify::RecommendedWatcher>, mpsc::R
     }
 }
 
-/// Waits until no session is left; TERM, INT or a second QUIT ends the wait.
-pub(crate) async fn until_quiet(host: &Arc<Host>) {
-    let mut term = Quiet::on(SignalKind::terminate());
-    let mut int = Quiet::on(SignalKind::interrupt());
+/// Waits until no session is left, nor (`connections`) a connection that may become one; TERM or
+/// INT ends the wait.
+pub(crate) async fn until_quiet(signals: &mut Signals, host: &Arc<Host>, connections: bool) {
+    let Signals { term, int, .. } = signals;
     let mut told = 0;
     loop {
         let left = host.sessions.len();
-        if left == 0 {
+        if left == 0 && !(connections && host.connections.load(Relaxed) > 0) {
             return;
         }
         if told != left {
             told = left;
-            tracing::info!("graceful quit: {left} sessions left");
+            tracing::info!("{left} sessions left");
         }
         tokio::select! {
             () = term.recv() => return,

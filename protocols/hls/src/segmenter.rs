@@ -237,7 +237,9 @@ impl Segmenter {
 
     /// The stream has been idle for long enough, or HLS was switched off.
     fn end(mut self) {
-        let keep_files = self.config.dispose.is_zero() && self.config.storage == Storage::Disk;
+        // The process that took over writes to the same files.
+        let keep_files = self.host.is_handed_over()
+            || (self.config.dispose.is_zero() && self.config.storage == Storage::Disk);
         let mut out = Vec::new();
         self.packager.unpublish(&mut out);
         if !keep_files {

@@ -100,4 +100,8 @@ impl Gate for RtmpGate {
     fn close_listeners(&self) {
         self.listeners.close();
     }
+
+    fn sockets(&self) -> Vec<std::net::TcpListener> {
+        self.listeners.sockets()
+    }
 }

@@ -52,6 +52,7 @@ pub(crate) fn stub(pairs: &[(&str, &str)]) -> Stub {
         admission: Box::new(OpenDoor),
         control: runtime.handle().clone(),
         fileless: true,
+        inherited: gate::Inherited::default(),
     });
     let figures = Arc::new(Figures::default());
     let (ready, reloads) = (Arc::new(AtomicBool::new(true)), Arc::new(Reloads::default()));

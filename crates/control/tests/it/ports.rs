@@ -86,6 +86,7 @@ fn try_start(api_port: u16, server_port: u16) -> Result<Server, PrepareError> {
         admission: Box::new(OpenDoor),
         control: control.handle().clone(),
         fileless: true,
+        inherited: gate::Inherited::default(),
     });
     let gate = HttpGate::default();
     let (first, last) = api::mounts(ApiParts {

@@ -154,6 +154,10 @@ impl Gate for HttpGate {
     fn close_listeners(&self) {
         self.listeners.close();
     }
+
+    fn sockets(&self) -> Vec<std::net::TcpListener> {
+        self.listeners.sockets()
+    }
 }
 
 /// One connection's life. The HTTP machinery is boxed and gone before a live stream begins: its

@@ -85,6 +85,7 @@ impl Rig {
             admission: Box::new(OpenDoor),
             control: runtime.handle().clone(),
             fileless: true,
+            inherited: gate::Inherited::default(),
         });
         Self { runtime, host }
     }

@@ -128,6 +128,7 @@ impl Rig {
             admission: Box::new(OpenDoor),
             control: tokio::runtime::Handle::current(),
             fileless: true,
+            inherited: gate::Inherited::default(),
         });
         let gate = HttpGate::default();
         gate.mount(Arc::new(HttpFlv));

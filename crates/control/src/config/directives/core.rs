@@ -44,6 +44,15 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Run in the background. Without a configuration file, and in containers, the server stays in the foreground.",
         "在后台运行。没有配置文件时以及在容器中，服务器保持前台运行。",
     ),
+    Directive::new("upgrade_drain", Seconds)
+        .default("600")
+        .range(0.0, 604_800.0)
+        .since("millrace")
+        .reload(Live)
+        .docs(
+            "Seconds for which publishers and viewers may stay with the old process after an upgrade (`millrace upgrade`, SIGUSR2). Those who are left then are closed; they reconnect to the new one.",
+            "升级（`millrace upgrade` 或 SIGUSR2）之后，发布端与播放端最多可留在旧进程中的秒数。到时仍在的连接会被关闭，重连后由新进程服务。",
+        ),
     Directive::new("work_dir", Path).default("./").since("3").reload(AtStart).docs(
         "Directory to change to before any file is opened; relative paths start there.",
         "打开任何文件之前切换到的目录，相对路径由此算起。",
