@@ -168,3 +168,21 @@ fn who_does_not_finish_the_tls_handshake_in_time_loses_its_place() {
     assert!(!matches!(silent.read(&mut [0]), Ok(n) if n > 0));
     eventually("its place is free", || rig.host.connections.load(Relaxed) == 0);
 }
+
+#[test]
+fn a_socket_that_was_open_before_is_used_and_who_waits_in_it_is_served() {
+    let open = TcpListener::bind("127.0.0.1:0").unwrap();
+    let spare = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, other) = (open.local_addr().unwrap(), spare.local_addr().unwrap());
+    let mut early = TcpStream::connect(address).unwrap();
+    let rig = Rig::inheriting(vec![open, spare]);
+    let set = Arc::new(ListenerSet::default());
+    let ready = set.ready(&rig.host, Ok(vec![wanted(LOCAL, address.port(), "new")])).ok().unwrap();
+    ready.commit();
+    assert_eq!(greeting(&mut early), "new 127.0.0.1");
+    // What is handed on is the same socket again.
+    let handed: Vec<_> = set.sockets().iter().map(|s| s.local_addr().unwrap()).collect();
+    assert_eq!(handed, [address]);
+    assert_eq!(rig.host.inherited.close_rest(), [other]);
+    assert!(TcpStream::connect(other).is_err(), "nobody wants it: it is closed");
+}

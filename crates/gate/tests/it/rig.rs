@@ -72,6 +72,15 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(pairs: &[(&str, &str)]) -> Self {
+        Self::make(pairs, Vec::new())
+    }
+
+    /// With sockets that listen already.
+    pub fn inheriting(sockets: Vec<std::net::TcpListener>) -> Self {
+        Self::make(&[], sockets)
+    }
+
+    fn make(pairs: &[(&str, &str)], sockets: Vec<std::net::TcpListener>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -85,7 +94,7 @@ impl Rig {
             admission: Box::new(OpenDoor),
             control: runtime.handle().clone(),
             fileless: true,
-            inherited: gate::Inherited::default(),
+            inherited: gate::Inherited::new(sockets),
         });
         Self { runtime, host }
     }

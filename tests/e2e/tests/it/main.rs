@@ -14,3 +14,4 @@ mod process;
 mod publishers;
 mod secure;
 mod timestamps;
+mod upgrade;
