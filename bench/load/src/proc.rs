@@ -5,7 +5,7 @@ use std::fs;
 use rustix::param::clock_ticks_per_second;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What a process has used and holds.
+/// What a process and its descendants have used and hold: servers that fork are one server.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
     /// Processor time in seconds, user and kernel, all threads.
@@ -16,10 +16,51 @@ pub(crate) struct Usage {
 
 /// Reads it; `None` where there is no such process.
 pub(crate) fn usage(pid: u32) -> Option<Usage> {
+    let mut usage = usage_of(pid)?;
+    for child in descendants(pid, &parents()) {
+        // It may have ended since.
+        let of = usage_of(child).unwrap_or_default();
+        usage.cpu_s += of.cpu_s;
+        usage.rss_kb += of.rss_kb;
+    }
+    Some(usage)
+}
+
+fn usage_of(pid: u32) -> Option<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let ticks = ticks_of(&stat)?;
     Some(Usage { cpu_s: ticks as f64 / clock_ticks_per_second() as f64, rss_kb: rss_of(&status)? })
+}
+
+/// Every process and its parent.
+fn parents() -> Vec<(u32, u32)> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let one = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        Some((pid, parent_of(&stat)?))
+    };
+    entries.filter_map(|entry| one(entry.ok()?)).collect()
+}
+
+/// Children, their children, and so on.
+fn descendants(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        let children = parents.iter().filter(|(pid, of)| *of == parent && !found.contains(pid));
+        let children: Vec<u32> = children.map(|(pid, _)| *pid).collect();
+        found.extend(children);
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// Field 4.
+fn parent_of(stat: &str) -> Option<u32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// utime and stime, fields 14 and 15 (proc_pid_stat(5)); the name in field 2 may hold blanks.
@@ -106,8 +147,18 @@ mod tests {
         let stat = "7 (a b) c) S 1 1 1 0 -1 4 9 0 0 0 250 50 0 0 20 0 3 0 1 2 3";
         assert_eq!(ticks_of(stat), Some(300));
         assert_eq!(ticks_of("7 (x"), None);
+        assert_eq!(parent_of(stat), Some(1));
         assert_eq!(rss_of("Name:\tx\nVmRSS:\t   5120 kB\nThreads: 1\n"), Some(5120));
         assert!(usage(std::process::id()).unwrap().rss_kb > 100);
+    }
+
+    #[test]
+    fn workers_and_what_they_forked_belong_to_their_master() {
+        let parents = [(1, 0), (7, 1), (8, 7), (9, 8), (10, 1), (11, 7), (12, 12)];
+        let mut family = descendants(7, &parents);
+        family.sort_unstable();
+        assert_eq!(family, [8, 9, 11]);
+        assert!(descendants(12, &parents).is_empty(), "not even its own parent makes a ring");
     }
 
     #[test]
