@@ -12,6 +12,7 @@ mod limits;
 mod matrix;
 mod process;
 mod publishers;
+mod reloads;
 mod secure;
 mod timestamps;
 mod upgrade;
