@@ -16,6 +16,7 @@ mod full_sample;
 mod grammar;
 mod include;
 mod legacy;
+pub(crate) mod redact;
 mod reference;
 mod startup;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use control::api::{self, ApiParts};
+use control::api::{self, ApiParts, Token};
 use control::config::{Diagnostic, Disk, Request, Severity};
 use control::files::FilesMount;
 use control::log;
@@ -106,8 +106,9 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
         true => None,
         false => Some(PidFile::create(Path::new(root.str("pid")))?),
     };
+    let (token, complaint) = process::api_token(&config, pid.is_some());
     if daemon {
-        banner::background(&config);
+        banner::background(&config, &token);
         process::daemonize()?;
         if let Some(pid) = &mut pid {
             pid.write()?;
@@ -118,6 +119,9 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
     let log = log::start(&options).map_err(|e| StartError::System("open the log", e))?;
     if let Some(few) = few {
         tracing::warn!("{few}");
+    }
+    if let Some(complaint) = complaint {
+        tracing::warn!("{complaint}");
     }
     for note in &start.notes {
         match note.severity {
@@ -131,7 +135,8 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(|e| StartError::System("start the control runtime", e))?;
-    let result = control.block_on(serve(start, &log, control.handle().clone(), pid.is_some()));
+    let result =
+        control.block_on(serve(start, token, &log, control.handle().clone(), pid.is_some()));
     // On the terminal the caller says it; a log file would otherwise end without a reason.
     if let (Err(e), log::Tank::File(_)) = (&result, &options.tank) {
         tracing::error!("{e}");
@@ -154,6 +159,7 @@ fn workers(config: &Config) -> usize {
 
 async fn serve(
     start: Start,
+    token: Token,
     log: &log::LogHandle,
     control: tokio::runtime::Handle,
     keep_id: bool,
@@ -184,6 +190,7 @@ async fn serve(
         reloader: reloader.clone(),
         ready: listening.clone(),
         features: FEATURES,
+        token: Some(token.clone()),
     });
     let gates = Gates::new(&host, vec![api], vec![Arc::new(FilesMount), api_root])
         .map_err(|e| StartError::System("start the disk writer", e))?;
@@ -198,11 +205,11 @@ async fn serve(
         }
     }
     listening.store(true, Relaxed);
-    host.control.spawn(sampler::run(host.clone(), figures));
+    host.control.spawn(sampler::run(host.clone(), figures, reloader.clone()));
     if start.demo {
         demo::publish(&host);
     }
-    banner::print(&host, &config, start.demo);
+    banner::print(&host, &config, start.demo, &token);
 
     let stop = signals::watch(&host, &gates, &reloader, log).await;
     shut_down(&host, &gates, stop).await;

@@ -3,14 +3,42 @@
 use serde_json::json;
 
 use super::{Api, Ask, Reply, code, forbidden, param};
-use crate::api::permission::may_write;
+use crate::api::permission::{Door, Who};
+use crate::reload::{Difference, Report};
 
 /// Not a method, or one that is not allowed.
 const METHOD: u32 = 1060;
 /// The raw API is off.
 const DISABLED: u32 = 1061;
 
-pub(super) async fn answer(api: &Api, ask: &Ask) -> Reply {
+/// One change in words, with the values as far as they may be told.
+fn told(change: &Difference) -> String {
+    match &change.values {
+        Some((before, after)) => format!("{}: `{before}` to `{after}`", change.line),
+        None => change.line.clone(),
+    }
+}
+
+/// Reloads, and writes into the log who asked for it, from where, and what it changed.
+pub(in crate::api) async fn reload(api: &Api, who: &Who, ask: &Ask) -> Result<Report, Vec<String>> {
+    let result = api.reloader.reload().await;
+    let (by, from) = (who, ask.peer);
+    match &result {
+        Ok(report) => {
+            let changes: Vec<String> = report.changes.iter().map(told).collect();
+            let list =
+                if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("; ") };
+            tracing::info!(%by, %from, "audit: reload through the API: {list}");
+        }
+        Err(faults) => {
+            let list = faults.join("; ");
+            tracing::warn!(%by, %from, "audit: reload through the API was refused: {list}");
+        }
+    }
+    result
+}
+
+pub(super) async fn answer(api: &Api, door: &Door, ask: &Ask) -> Reply {
     let config = ask.host.config();
     let root = config.root();
     let is_on = |name: &str| root.bool(&format!("http_api.raw_api.{name}"));
@@ -37,12 +65,12 @@ pub(super) async fn answer(api: &Api, ask: &Ask) -> Reply {
     }
     match rpc.as_str() {
         "reload" if is_on("allow_reload") => {
-            if let Err(reason) = may_write(ask) {
-                return forbidden(&reason);
-            }
-            tracing::info!(by = %ask.peer, "reload asked for through the API");
+            let who = match door.may_write(ask) {
+                Ok(who) => who,
+                Err(reason) => return forbidden(&reason),
+            };
             // As with SRS the answer says that it was done, and reload-fetch how it went.
-            api.reloader.reload().await;
+            let _ = reload(api, &who, ask).await;
             code(0)
         }
         "reload-fetch" => {
