@@ -31,6 +31,7 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_json::Value;
 
+use crate::config::Patch;
 use crate::metrics;
 use crate::reload::{self, Report};
 use crate::sampler::Figures;
@@ -43,6 +44,8 @@ pub trait Reload: Send + Sync {
     fn reload(&self) -> BoxFuture<'_, Result<Report, Vec<String>>>;
     /// Tells what a reload would do, and changes nothing.
     fn dry_run(&self) -> BoxFuture<'_, Result<Report, Vec<String>>>;
+    /// Makes one change in the configuration in force.
+    fn update(&self, patch: Patch) -> BoxFuture<'_, Result<Report, Vec<String>>>;
     /// How the last one went.
     fn last(&self) -> reload::State;
 }
@@ -54,6 +57,10 @@ impl Reload for reload::Reloader {
 
     fn dry_run(&self) -> BoxFuture<'_, Result<Report, Vec<String>>> {
         Box::pin(reload::Reloader::dry_run(self))
+    }
+
+    fn update(&self, patch: Patch) -> BoxFuture<'_, Result<Report, Vec<String>>> {
+        Box::pin(async move { reload::Reloader::update(self, &patch).await })
     }
 
     fn last(&self) -> reload::State {
@@ -73,6 +80,12 @@ pub struct ApiParts {
     pub features: &'static [&'static str],
     /// Opens the API to who holds it, besides `http_api.auth`.
     pub token: Option<Token>,
+}
+
+/// The status that `/api/v2/` refuses a request with by its method, path and query alone; `None`
+/// when it goes on to be answered. What the fuzzer tries.
+pub fn refuses(method: &str, path: &str, query: Option<&str>) -> Option<StatusCode> {
+    v2::refuses(method, path, query)
 }
 
 /// When the program was built.

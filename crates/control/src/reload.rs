@@ -5,10 +5,10 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use gate::conf::{Change, Config, Reload as When, diff};
+use gate::conf::{Change, Config, Node, Reload as When, diff};
 use gate::{Gate, Host};
 
-use crate::config::{self, Diagnostic, FileLoader, Request, Severity, redact};
+use crate::config::{self, Diagnostic, FileLoader, Patch, Request, Severity, redact};
 
 /// One directive that differs between the configuration in force and the new one.
 #[derive(Clone, Debug)]
@@ -103,8 +103,28 @@ impl Reloader {
         let _one = self.running.lock().await;
         let rid = gate::identity::random_id(7);
         self.set(10, 0, "Success".into(), &rid);
-        let result = self.apply(&rid, Mode::Commit).await;
-        match &result {
+        let result = self.apply(&rid, Source::Files, Mode::Commit).await;
+        self.tell(&result, &rid);
+        result
+    }
+
+    /// Puts the configuration in force with one change; the files stay as they are, and the next
+    /// reload reads them.
+    ///
+    /// # Errors
+    /// Every fault, a text each. Nothing has changed then.
+    pub async fn update(&self, patch: &Patch) -> Result<Report, Vec<String>> {
+        let _one = self.running.lock().await;
+        let rid = gate::identity::random_id(7);
+        let nodes = patch.apply(&self.host.config()).map_err(|e| vec![e.to_string()])?;
+        self.set(10, 0, "Success".into(), &rid);
+        let result = self.apply(&rid, Source::Tree(nodes), Mode::Commit).await;
+        self.tell(&result, &rid);
+        result
+    }
+
+    fn tell(&self, result: &Result<Report, Vec<String>>, rid: &str) {
+        match result {
             Ok(report) => {
                 for line in &report.warnings {
                     tracing::warn!("{line}");
@@ -116,17 +136,16 @@ impl Reloader {
                     tracing::info!("reload: {line}");
                 }
                 tracing::info!("reload config success, {} changes", report.applied.len());
-                self.set(FINISHED, 0, "Success".into(), &rid);
+                self.set(FINISHED, 0, "Success".into(), rid);
             }
             Err(faults) => {
                 for fault in faults {
                     tracing::error!("reload refused: {fault}");
                 }
                 tracing::error!("reload failed, the configuration in force stays as it was");
-                self.set(FINISHED, 1023, faults.join("; "), &rid);
+                self.set(FINISHED, 1023, faults.join("; "), rid);
             }
         }
-        result
     }
 
     /// Does everything that a reload does and that can fail (reads, checks, compares, lets every
@@ -137,17 +156,21 @@ impl Reloader {
     /// Every fault, a text each.
     pub async fn dry_run(&self) -> Result<Report, Vec<String>> {
         let _one = self.running.lock().await;
-        self.apply("", Mode::DryRun).await
+        self.apply("", Source::Files, Mode::DryRun).await
     }
 
-    async fn apply(&self, rid: &str, mode: Mode) -> Result<Report, Vec<String>> {
+    async fn apply(&self, rid: &str, source: Source, mode: Mode) -> Result<Report, Vec<String>> {
         let texts = |list: &[Diagnostic], worst: Severity| {
             let of = list.iter().filter(|d| d.severity == worst);
             of.map(Diagnostic::one_line).collect::<Vec<_>>()
         };
-        let loaded = config::load(self.request.clone(), &*self.loader);
-        let (new, list) = loaded.map_err(|list| texts(&list, Severity::Error))?;
         let old = self.host.config();
+        let request = self.request.clone();
+        let loaded = match source {
+            Source::Files => config::load(request, &*self.loader),
+            Source::Tree(nodes) => config::load_tree(request, &old, nodes),
+        };
+        let (new, list) = loaded.map_err(|list| texts(&list, Severity::Error))?;
         let changes = diff(&old, &new);
         let mut report = Report { warnings: texts(&list, Severity::Warning), ..Report::default() };
         report.changes = changes.iter().map(|c| difference(&old, &new, c)).collect();
@@ -191,6 +214,13 @@ impl Report {
             }
         }
     }
+}
+
+/// Where the new configuration comes from.
+enum Source {
+    Files,
+    /// The one in force, changed.
+    Tree(Vec<Node>),
 }
 
 /// Whether a reload puts the new configuration in force.

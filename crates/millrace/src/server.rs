@@ -123,6 +123,9 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
     if let Some(complaint) = complaint {
         tracing::warn!("{complaint}");
     }
+    if let (Some(file), true) = (&token.file, token.is_new) {
+        tracing::info!("a token for the API was made; it is kept in {}", file.display());
+    }
     for note in &start.notes {
         match note.severity {
             Severity::Info => tracing::info!("{}", note.one_line()),

@@ -26,7 +26,7 @@ pub(crate) struct Stub {
 }
 
 #[derive(Default)]
-struct Reloads(Mutex<u32>);
+struct Reloads(Mutex<u32>, Mutex<Option<Patch>>);
 
 impl Reload for Reloads {
     fn reload(&self) -> BoxFuture<'_, Result<Report, Vec<String>>> {
@@ -51,6 +51,10 @@ impl Reload for Reloads {
             ..Report::default()
         };
         Box::pin(std::future::ready(Ok(report)))
+    }
+    fn update(&self, patch: Patch) -> BoxFuture<'_, Result<Report, Vec<String>>> {
+        *self.1.lock().unwrap() = Some(patch);
+        self.dry_run()
     }
     fn last(&self) -> reload::State {
         reload::State { err: 1023, msg: "line 3".to_owned(), state: 20, rid: "abc".to_owned() }

@@ -134,7 +134,7 @@ impl<'a> Rules<'a> {
         let is = |name: &str, values: &[&str]| {
             query(self.query(), name).is_some_and(|told| values.contains(&&*told))
         };
-        is("rpc", &["reload", "update"])
+        is("rpc", &["reload", "update", "query"])
             || is("method", &["DELETE"]) && query(self.query(), "callback").is_some()
     }
 

@@ -126,6 +126,33 @@ pub(super) async fn answer(api: &Api, rules: &Rules<'_>, ask: &Ask) -> Response 
     response
 }
 
+/// The endpoint that a request is for.
+fn route(method: &str, path: &str) -> Result<&'static Endpoint, Problem> {
+    let fits = |e: &&Endpoint| params::segments(e.path, path).is_some();
+    // What is spelt out wins over what stands for anything.
+    let exact = endpoints().any(|e| e.path == path);
+    let here: Vec<_> = endpoints().filter(fits).filter(|e| !exact || e.path == path).collect();
+    let method = if method == "HEAD" { "GET" } else { method };
+    match here.iter().find(|e| e.method == method) {
+        Some(endpoint) => Ok(endpoint),
+        None if here.is_empty() => {
+            let told = format!("there is nothing there; {BASE}/openapi.json has the list");
+            Err(Problem::new(StatusCode::NOT_FOUND, told))
+        }
+        None => {
+            let allowed: Vec<&str> = here.iter().map(|e| e.method).collect();
+            Err(Problem::not_allowed(&allowed))
+        }
+    }
+}
+
+/// See [`super::refuses`].
+pub(super) fn refuses(method: &str, path: &str, query: Option<&str>) -> Option<StatusCode> {
+    let path = path.strip_prefix(BASE).unwrap_or("");
+    let read = |e: &'static Endpoint| Given::read(e.params, e.path, path, query);
+    route(method, path).and_then(read).err().map(|problem| problem.status)
+}
+
 async fn find(
     rules: &Rules<'_>,
     api: &Api,
@@ -136,23 +163,7 @@ async fn find(
         return Err(Problem::new(StatusCode::UNAUTHORIZED, told));
     }
     let path = ask.parts.uri.path().strip_prefix(BASE).unwrap_or("");
-    let fits = |e: &&Endpoint| params::segments(e.path, path).is_some();
-    // What is spelt out wins over what stands for anything.
-    let exact = endpoints().any(|e| e.path == path);
-    let here: Vec<_> = endpoints().filter(fits).filter(|e| !exact || e.path == path).collect();
-    let method = match ask.parts.method {
-        Method::HEAD => "GET",
-        ref method => method.as_str(),
-    };
-    let Some(endpoint) = here.iter().find(|e| e.method == method) else {
-        if here.is_empty() {
-            let told =
-                format!("there is nothing at {BASE}{path}; {BASE}/openapi.json has the list");
-            return Err(Problem::new(StatusCode::NOT_FOUND, told));
-        }
-        let allowed: Vec<&str> = here.iter().map(|e| e.method).collect();
-        return Err(Problem::not_allowed(&allowed));
-    };
+    let endpoint = route(ask.parts.method.as_str(), path)?;
     let who = match endpoint.guarded {
         true => Some(permitted(&rules.door, ask)?),
         false => None,

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use control::api::{self, ApiParts, Reload, Token};
-use control::config::directives;
+use control::config::{Patch, directives};
 use control::files::FilesMount;
 use control::reload::{Report, State};
 use control::sampler::Figures;
@@ -38,6 +38,9 @@ impl Reload for Reloads {
         Box::pin(std::future::ready(Ok(Report::default())))
     }
     fn dry_run(&self) -> BoxFuture<'_, Result<Report, Vec<String>>> {
+        self.reload()
+    }
+    fn update(&self, _: Patch) -> BoxFuture<'_, Result<Report, Vec<String>>> {
         self.reload()
     }
     fn last(&self) -> State {

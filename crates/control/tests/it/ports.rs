@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use control::api::{self, ApiParts, Reload};
-use control::config::directives;
+use control::config::{Patch, directives};
 use control::files::FilesMount;
 use control::reload::{Report, State};
 use control::sampler::Figures;
@@ -26,6 +26,9 @@ impl Reload for NoReload {
     }
     fn reload(&self) -> BoxFuture<'_, Result<Report, Vec<String>>> {
         Box::pin(std::future::ready(Ok(Report::default())))
+    }
+    fn update(&self, _: Patch) -> BoxFuture<'_, Result<Report, Vec<String>>> {
+        self.reload()
     }
     fn last(&self) -> State {
         State { state: 0, err: 0, msg: "Success".to_owned(), rid: String::new() }

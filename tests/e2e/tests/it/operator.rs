@@ -70,6 +70,37 @@ fn a_dry_run_tells_what_a_reload_then_does() -> Result<()> {
 }
 
 #[test]
+fn updates_as_with_srs_3_hold_until_the_next_reload() -> Result<()> {
+    let raw = "raw_api { enabled on; allow_reload on; allow_query on; allow_update on; }";
+    let config = CONFIG.replace("listen API;", &format!("listen API; {raw}"));
+    let server = Start::config("operator-update", &config).ready()?;
+    let api = server.api_address()?;
+    let code = |query: &str| -> Result<Option<u64>> {
+        let answer = json(&http::get(api, &format!("/api/v1/raw?rpc={query}"))?)?;
+        Ok(answer.get("code").and_then(Value::as_u64))
+    };
+    let vhosts =
+        || -> Result<String> { Ok(http::get(api, "/api/v1/raw?rpc=query&scope=minimal")?.text()) };
+    let update = |rest: &str| code(&format!("update&scope=vhost&value=a.test&param={rest}"));
+    ensure!(update("create")? == Some(0), "create");
+    server
+        .wait_log("audit: update through the API: vhost of vhost a.test added, by=this machine")?;
+    ensure!(vhosts()?.contains(r#"{"name":"a.test","enabled":true}"#), "{}", vhosts()?);
+    ensure!(update("create")? == Some(1063), "made twice");
+    ensure!(update("delete")? == Some(1063), "deleted while it is on");
+    ensure!(update("disable")? == Some(0), "disable");
+    ensure!(update("update&data=b.test")? == Some(0), "rename");
+    ensure!(vhosts()?.contains(r#"{"name":"b.test","enabled":false}"#), "{}", vhosts()?);
+    ensure!(code("update&scope=chunk_size&value=4096")? == Some(0), "chunk_size");
+    ensure!(code("update&scope=chunk_size&value=many")? == Some(1063), "chunk_size many");
+    ensure!(vhosts()?.contains(r#""chunk_size":4096"#), "{}", vhosts()?);
+    ensure!(code("reload")? == Some(0), "reload");
+    let after = vhosts()?;
+    ensure!(!after.contains("b.test") && !after.contains("4096"), "the file counts: {after}");
+    Ok(())
+}
+
+#[test]
 fn events_tell_who_comes_and_goes() -> Result<()> {
     let server = Start::config("operator-events", CONFIG).ready()?;
     let api = server.api_address()?;

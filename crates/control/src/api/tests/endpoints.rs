@@ -296,6 +296,54 @@ fn reload_needs_to_be_allowed() {
 }
 
 #[test]
+fn the_queries_of_srs_3_tell_the_configuration_without_its_secrets() {
+    let stub = stub(&[
+        ("http_api.raw_api.enabled", "on"),
+        ("http_api.raw_api.allow_query", "on"),
+        ("http_api.auth.password", "s3cret"),
+        ("vhost.hls.enabled", "on"),
+        ("chunk_size", "4096"),
+        ("listen", "1935"),
+    ]);
+    let ask_for = |query: &str| get(&stub, &format!("/api/v1/raw?rpc=query&{query}"));
+    let global = json(&ask_for("scope=global"));
+    assert_eq!(global["global"]["chunk_size"], 4096);
+    assert_eq!(global["global"]["http_api"]["auth"]["password"], "***");
+    assert_eq!(global["global"]["http_api"]["raw_api"]["enabled"], true);
+    assert_eq!(global["global"]["vhosts"][0], "__defaultVhost__");
+    let vhost = json(&ask_for("scope=vhost&vhost=__defaultVhost__"));
+    assert_eq!(
+        (&vhost["code"], &vhost["vhost"]["name"]),
+        (&Value::from(0), &"__defaultVhost__".into())
+    );
+    assert_eq!(vhost["vhost"]["hls"]["enabled"], true);
+    let minimal = json(&ask_for("scope=minimal"));
+    assert_eq!(minimal["minimal"]["listen"][0], "1935");
+    assert_eq!(minimal["minimal"]["vhosts"][0]["enabled"], true);
+    assert_eq!(ask_for("scope=all"), r#"{"code":1062}"#);
+    assert_eq!(ask_for("scope=vhost"), r#"{"code":1063}"#);
+    assert_eq!(ask_for("scope=vhost&vhost=none"), r#"{"code":1063}"#);
+    let stranger = ask_from(&stub, [10, 0, 0, 7], "GET /api/v1/raw?rpc=query&scope=global", &[]);
+    assert_eq!(stranger.status, 403);
+}
+
+#[test]
+fn the_updates_of_srs_3_need_leave_and_become_a_change() {
+    let stub = stub(&[("http_api.raw_api.enabled", "on"), ("http_api.raw_api.allow_update", "on")]);
+    let target = "/api/v1/raw?rpc=update&scope=vhost&value=a.test&param=create";
+    let stranger = ask_from(&stub, [10, 0, 0, 7], &format!("GET {target}"), &[]);
+    assert_eq!((stranger.status, stub.reloads.1.lock().unwrap().clone()), (403, None));
+    assert_eq!(get(&stub, target), r#"{"code":0}"#);
+    let made = stub.reloads.1.lock().unwrap().take();
+    assert_eq!(made, Some(Patch::CreateVhost("a.test".to_owned())));
+    let ask_for = |query: &str| get(&stub, &format!("/api/v1/raw?rpc=update&{query}"));
+    assert_eq!(ask_for("scope=workers&value=2"), r#"{"code":1062}"#);
+    assert_eq!(ask_for("scope=chunk_size"), r#"{"code":1063}"#);
+    assert_eq!(ask_for("scope=vhost&value=a.test&param=update"), r#"{"code":1063}"#);
+    assert_eq!(get(&stub, "/api/v1/raw?rpc=query&scope=global"), r#"{"code":1060}"#);
+}
+
+#[test]
 fn another_origin_is_told_where_a_stream_is() {
     let stub = stub(&[("listen", "1936")]);
     let query = "ip=10.0.0.9&vhost=a.test&app=live&stream=livestream&coworker=10.0.0.5:1985";

@@ -89,18 +89,19 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "WebRTC 信令路径也要求令牌。",
     ),
     Directive::new("http_api.raw_api", Block).since("3").docs(
-        "Reload by API.",
-        "通过 API 重载配置。",
+        "Reload, query and update by `/api/v1/raw`; never without leave to change things.",
+        "通过 `/api/v1/raw` 重载、查询和修改配置；必须具有修改权限。",
     ),
     raw("http_api.raw_api.enabled").docs("Serve it.", "启用。"),
     raw("http_api.raw_api.allow_reload").docs("Allow a reload.", "允许重载。"),
-    raw("http_api.raw_api.allow_query").no_env().ignored().docs(
-        "Was removed in SRS 4.",
-        "SRS 4 起已移除。",
+    raw("http_api.raw_api.allow_query").no_env().docs(
+        "Allow `rpc=query`, as in SRS 3: the configuration, without its secrets.",
+        "允许 SRS 3 的 `rpc=query`：读取配置，不含密码等机密。",
     ),
-    raw("http_api.raw_api.allow_update").no_env().ignored().docs(
-        "Was removed in SRS 4.",
-        "SRS 4 起已移除。",
+    raw("http_api.raw_api.allow_update").no_env().docs(
+        "Allow `rpc=update`, as in SRS 3: one change of the configuration in force. It holds until \
+         the next reload or restart; the file is not written.",
+        "允许 SRS 3 的 `rpc=update`：修改正在生效的配置。有效期到下次重载或重启为止，不写入文件。",
     ),
     Directive::new("exporter", Block).since("5").docs(
         "Metrics for Prometheus at a port of their own, `/metrics`. They are at the API's port, too, \
