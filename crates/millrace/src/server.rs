@@ -197,7 +197,8 @@ async fn serve(
     });
     let gates = Gates::new(&host, vec![api], vec![Arc::new(FilesMount), api_root])
         .map_err(|e| StartError::System("start the disk writer", e))?;
-    reloader.set_gates(gates.all());
+    let log_level: Arc<dyn gate::Gate> = Arc::new(log.clone());
+    reloader.set_gates(gates.all().into_iter().chain([log_level]).collect());
     let mut ready = Vec::new();
     for gate in gates.all() {
         ready.push(gate.prepare(&host, &config).await?);

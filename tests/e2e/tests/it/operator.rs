@@ -92,6 +92,10 @@ fn updates_as_with_srs_3_hold_until_the_next_reload() -> Result<()> {
     ensure!(update("update&data=b.test")? == Some(0), "rename");
     ensure!(vhosts()?.contains(r#"{"name":"b.test","enabled":false}"#), "{}", vhosts()?);
     ensure!(code("update&scope=chunk_size&value=4096")? == Some(0), "chunk_size");
+    ensure!(!server.log().contains("[DEBUG]"), "the log tells too much");
+    ensure!(code("update&scope=srs_log_level&value=info")? == Some(0), "srs_log_level");
+    vhosts()?;
+    server.wait_log("[DEBUG]")?;
     ensure!(code("update&scope=chunk_size&value=many")? == Some(1063), "chunk_size many");
     ensure!(vhosts()?.contains(r#""chunk_size":4096"#), "{}", vhosts()?);
     ensure!(code("reload")? == Some(0), "reload");
