@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gate::conf::Config;
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, FORWARDED, HOST, ORIGIN};
+use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, FORWARDED, HOST, ORIGIN, REFERER, USER_AGENT};
 
 use super::Ask;
 
@@ -174,13 +174,22 @@ fn is_forwarded(headers: &HeaderMap) -> bool {
 fn is_cross_site(headers: &HeaderMap, host: &str) -> bool {
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     let (origin, site) = (text(ORIGIN.as_str()), text("sec-fetch-site"));
-    if origin.is_none() && site.is_none() {
+    if origin.is_none() && site.is_none() && !is_browser(headers) {
         return false;
     }
     let here = host_name(host);
     let page = origin.map(|o| host_name(o.split_once("://").map_or(o, |(_, rest)| rest)));
     let is_own = page.is_none_or(|page| page == here || is_loopback(page));
     site == Some("cross-site") || !is_literal(here) || !is_own
+}
+
+/// Sent by a browser. One that reads a page by plain HTTP, under whatever name that page had
+/// pointed here, tells neither origin nor site; but scripts cannot leave all of these away.
+fn is_browser(headers: &HeaderMap) -> bool {
+    let agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
+    agent.starts_with("Mozilla/")
+        || headers.contains_key(ACCEPT_LANGUAGE)
+        || headers.contains_key(REFERER)
 }
 
 fn is_loopback(name: &str) -> bool {
@@ -264,6 +273,11 @@ mod tests {
     fn a_name_that_was_pointed_here_is_a_stranger() {
         let told = headers(&[("origin", "http://evil.test:1985")]);
         assert!(is_cross_site(&told, "evil.test:1985"));
+        // What a page reads from what it takes for its own server names no origin.
+        for told in [("user-agent", "Mozilla/5.0"), ("accept-language", ""), ("referer", "x")] {
+            assert!(is_cross_site(&headers(&[told]), "evil.test:1985"), "{told:?}");
+            assert!(!is_cross_site(&headers(&[told]), "127.0.0.1:1985"), "{told:?}");
+        }
         let script = headers(&[("sec-fetch-site", "same-origin")]);
         assert!(is_cross_site(&script, "evil.test:1985"));
     }
