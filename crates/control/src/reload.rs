@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use gate::conf::{Change, Config, Node, Reload as When, diff};
+use gate::conf::{Change, ChangeKind, Config, Node, Reload as When, diff};
 use gate::{Gate, Host};
 
 use crate::config::{self, Diagnostic, FileLoader, Patch, Request, Severity, redact};
@@ -239,9 +239,16 @@ fn difference(old: &Config, new: &Config, change: &Change) -> Difference {
 
 /// A difference in words.
 pub(crate) fn describe(change: &Change) -> String {
+    let kind = match change.kind {
+        ChangeKind::Added => "added",
+        ChangeKind::Removed => "removed",
+        ChangeKind::Changed => "changed",
+    };
     match &change.vhost {
-        Some(vhost) => format!("{} of vhost {vhost} {:?}", change.path, change.kind),
-        None => format!("{} {:?}", change.path, change.kind),
+        Some(vhost) => format!("{} of vhost {vhost} {kind}", change.path),
+        None => format!("{} {kind}", change.path),
     }
-    .to_lowercase()
 }
+
+#[cfg(test)]
+mod tests;
