@@ -46,10 +46,14 @@ pub(crate) fn word(text: &str) -> String {
     }
 }
 
+/// Whether no word of a directive may be told. `row` is what the table says of it.
+fn is_hidden(path: &str, row: Option<&Directive>) -> bool {
+    is_secret(path.rsplit('.').next().unwrap_or(path), row.map(|row| row.kind))
+}
+
 /// The words of a line as they may be told. `path` is the directive's full path.
-pub(crate) fn words(path: &str, kind: Option<Kind>, words: &[&str]) -> Vec<String> {
-    let name = path.rsplit('.').next().unwrap_or(path);
-    if is_secret(name, kind) {
+pub(crate) fn words(path: &str, row: Option<&Directive>, words: &[&str]) -> Vec<String> {
+    if is_hidden(path, row) {
         return words.iter().filter(|w| !w.is_empty()).map(|_| HIDDEN.to_owned()).collect();
     }
     // `-password X` among the words of a command: the word after such a name.
@@ -73,7 +77,7 @@ pub(crate) fn effective(section: &Section<'_>, row: &Directive, relative: &str) 
         Kind::Bool => vec![if section.bool(relative) { "on" } else { "off" }],
         _ => vec![section.str(relative)],
     };
-    words(row.path, Some(row.kind), &written)
+    words(row.path, Some(row), &written)
 }
 
 /// The value that holds for a directive, of a virtual host if it is in one; `None` for blocks, and
@@ -98,11 +102,14 @@ mod tests {
 
     #[test]
     fn what_is_secret_by_its_name_is_not_told() {
+        let table = directives::table(&[]);
+        let told = |path: &str, word: &str| words(path, table.get(path), &[word]);
         for path in ["http_api.auth.password", "http_api.auth.token", "heartbeat.auth.token"] {
-            assert_eq!(words(path, Some(Kind::Str), &["s3cret"]), [HIDDEN], "{path}");
+            assert_eq!(told(path, "s3cret"), [HIDDEN], "{path}");
         }
-        assert_eq!(words("http_api.https.key", Some(Kind::Path), &["a.key"]), ["a.key"]);
-        assert_eq!(words("http_api.auth.token", Some(Kind::Str), &[""]), [""; 0]);
+        assert_eq!(told("http_api.https.key", "a.key"), ["a.key"]);
+        assert_eq!(told("http_api.auth.token", ""), [""; 0]);
+        assert_eq!(told("some.unknown.secret", "x"), [HIDDEN]);
     }
 
     #[test]
@@ -112,7 +119,7 @@ mod tests {
         assert_eq!(word("rtmp://h/live"), "rtmp://h/live");
         assert_eq!(word("token=abc"), "token=***");
         assert_eq!(word("0.0.0.0:1985"), "0.0.0.0:1985");
-        let told = words("vhost.exec.publish", Some(Kind::Line), &["a", "-password", "x", "y"]);
+        let told = words("vhost.exec.publish", None, &["a", "-password", "x", "y"]);
         assert_eq!(told, ["a", "-password", HIDDEN, "y"]);
     }
 

@@ -91,7 +91,7 @@ fn walk(config: &Config, nodes: &[Node], at: &At, out: &mut Vec<Setting>) {
             walk(config, node.nodes(), &here, out);
         } else {
             out.push(Setting {
-                value: redact::words(&here.path, row.map(|row| row.kind), &args),
+                value: redact::words(&here.path, row, &args),
                 path: here.path,
                 vhost: here.vhost,
                 block: here.block,
