@@ -72,6 +72,9 @@ const E2E: &[Tool] = &[
 /// The wheel that brings an ffmpeg able to put HEVC and AV1 into FLV; Debian 12's 5.1 cannot.
 const NEWER_FFMPEG: &str = "imageio-ffmpeg==0.8.1";
 
+/// What tries every path of the OpenAPI document with all sorts of parameters.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+
 /// Makes sure that the build can work: a C compiler, make, git, rustfmt, clippy.
 pub(crate) fn for_build() -> Result<()> {
     ensure(BUILD)?;
@@ -106,7 +109,10 @@ pub(crate) fn for_e2e(target: &Path, strict: bool) -> Result<Vec<(String, String
             env.push(("MILLRACE_NEWER_FFMPEG".to_owned(), path.display().to_string()));
         }),
     ];
-    for part in parts {
+    let found = schemathesis(target).map(|path| {
+        env.push(("MILLRACE_SCHEMATHESIS".to_owned(), path.display().to_string()));
+    });
+    for part in parts.into_iter().chain([found]) {
         match part {
             Err(e) if strict => return Err(e),
             Err(e) => eprintln!("going on without: {e:#}"),
@@ -191,6 +197,23 @@ fn newer_ffmpeg(target: &Path) -> Result<PathBuf> {
         bail!("{NEWER_FFMPEG} brought no ffmpeg that runs here");
     }
     Ok(program)
+}
+
+/// The folder that Python finds schemathesis in, beside what it needs.
+fn schemathesis(target: &Path) -> Result<PathBuf> {
+    let dir = target.join("e2e-tools/schemathesis");
+    let mark = dir.join("installed");
+    if std::fs::read_to_string(&mark).is_ok_and(|text| text == SCHEMATHESIS) {
+        return Ok(dir);
+    }
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir)?;
+    let into = dir.display().to_string();
+    let pip = ["-m", "pip", "install", "--quiet", "--target", &into, SCHEMATHESIS];
+    let quiet = [("PIP_ROOT_USER_ACTION", "ignore"), ("PIP_DISABLE_PIP_VERSION_CHECK", "1")];
+    call(command("python3", &pip).envs(quiet))?;
+    std::fs::write(mark, SCHEMATHESIS)?;
+    Ok(dir)
 }
 
 /// FLV learned the four-character codes in ffmpeg 6.1.

@@ -6,7 +6,8 @@
 //! the longest pattern wins, a pattern that ends in `/` catches all below it.
 //!
 //! The rules of transport (CORS, JSONP, authentication, redirects) are in [`transport`], who may
-//! change something in [`permission`], the endpoints in [`v1`]. JSON is written by serde alone.
+//! change something in [`permission`], the endpoints of SRS in [`v1`] and ours in [`v2`]. JSON is
+//! written by serde alone.
 //!
 //! Nothing here knows a protocol; nothing here is edited when one comes.
 
@@ -14,6 +15,7 @@ mod json;
 mod permission;
 pub(crate) mod transport;
 mod v1;
+mod v2;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -29,25 +31,36 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_json::Value;
 
+use crate::config::Patch;
 use crate::metrics;
-use crate::reload;
+use crate::reload::{self, Report};
 use crate::sampler::Figures;
+pub use permission::Token;
 
 /// Reads the configuration anew and puts it in force, when the API asks for it.
 pub trait Reload: Send + Sync {
-    /// Reloads; done when the new configuration is in force or has been refused. Tells the log
-    /// how it went.
-    fn reload(&self) -> BoxFuture<'_, ()>;
+    /// Reloads; done when the new configuration is in force or has been refused (every fault, a
+    /// text each). Tells the log how it went.
+    fn reload(&self) -> BoxFuture<'_, Result<Report, Vec<String>>>;
+    /// Tells what a reload would do, and changes nothing.
+    fn dry_run(&self) -> BoxFuture<'_, Result<Report, Vec<String>>>;
+    /// Makes one change in the configuration in force.
+    fn update(&self, patch: Patch) -> BoxFuture<'_, Result<Report, Vec<String>>>;
     /// How the last one went.
     fn last(&self) -> reload::State;
 }
 
 impl Reload for reload::Reloader {
-    fn reload(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            // What came of it is in the log and in `last`.
-            let _ = self.run().await;
-        })
+    fn reload(&self) -> BoxFuture<'_, Result<Report, Vec<String>>> {
+        Box::pin(self.run())
+    }
+
+    fn dry_run(&self) -> BoxFuture<'_, Result<Report, Vec<String>>> {
+        Box::pin(reload::Reloader::dry_run(self))
+    }
+
+    fn update(&self, patch: Patch) -> BoxFuture<'_, Result<Report, Vec<String>>> {
+        Box::pin(async move { reload::Reloader::update(self, &patch).await })
     }
 
     fn last(&self) -> reload::State {
@@ -65,6 +78,14 @@ pub struct ApiParts {
     pub ready: Arc<AtomicBool>,
     /// Those words of `/api/v1/features` that this build has (`ssl`, `hls`, `httpd` …).
     pub features: &'static [&'static str],
+    /// Opens the API to who holds it, besides `http_api.auth`.
+    pub token: Option<Token>,
+}
+
+/// The status that `/api/v2/` refuses a request with by its method, path and query alone; `None`
+/// when it goes on to be answered. What the fuzzer tries.
+pub fn refuses(method: &str, path: &str, query: Option<&str>) -> Option<StatusCode> {
+    v2::refuses(method, path, query)
 }
 
 /// When the program was built.
@@ -103,27 +124,31 @@ pub(crate) struct Api {
     pub(crate) reloader: Arc<dyn Reload>,
     ready: Arc<AtomicBool>,
     pub(crate) features: &'static [&'static str],
+    token: Option<Token>,
 }
 
 impl Api {
     pub(crate) async fn answer(&self, ask: Ask) -> Response {
         let config = ask.host.config();
-        let rules = transport::Rules::new(&ask, &config);
+        let rules = transport::Rules::new(&ask, &config, self.token.as_ref());
+        if ask.role.api && v2::is_ours(ask.parts.uri.path()) {
+            return v2::answer(self, &rules, &ask).await;
+        }
         let reply = match rules.check() {
-            Ok(method) => self.route(&ask, method).await,
+            Ok(method) => self.route(&rules.door, &ask, method).await,
             Err(refused) => return rules.finish(*refused),
         };
         rules.reply(reply)
     }
 
-    async fn route(&self, ask: &Ask, method: http::Method) -> Reply {
+    async fn route(&self, door: &permission::Door, ask: &Ask, method: http::Method) -> Reply {
         match ask.parts.uri.path() {
             HEALTHY => Reply::Text(StatusCode::OK, "ok".to_owned()),
             READY if !self.ready.load(Relaxed) => unavailable("starting"),
             READY if ask.host.is_draining() => unavailable("stopping"),
             READY => Reply::Text(StatusCode::OK, "ok".to_owned()),
             METRICS => Reply::Metrics(metrics::render(&ask.host, &self.figures)),
-            _ => v1::answer(self, ask, method).await,
+            _ => v1::answer(self, door, ask, method).await,
         }
     }
 
@@ -148,7 +173,7 @@ fn unavailable(why: &str) -> Reply {
 /// Whether the API answers this path before anybody else is asked.
 fn is_ours(role: Role, path: &str) -> bool {
     if !role.api {
-        return path == VERSIONS;
+        return role.server && path == VERSIONS || role.metrics && path == METRICS;
     }
     matches!(path, HEALTHY | READY | METRICS | "/api" | "/console") || path.starts_with("/api/")
 }
@@ -162,8 +187,8 @@ pub struct ApiRoot(Arc<Api>);
 /// Both mounts of the API. The order on the ports is: [`ApiMount`], the protocols,
 /// [`FilesMount`](crate::files::FilesMount) (which has the console), [`ApiRoot`].
 pub fn mounts(parts: ApiParts) -> (Arc<ApiMount>, Arc<ApiRoot>) {
-    let ApiParts { figures, reloader, ready, features } = parts;
-    let api = Arc::new(Api { figures, reloader, ready, features });
+    let ApiParts { figures, reloader, ready, features, token } = parts;
+    let api = Arc::new(Api { figures, reloader, ready, features, token });
     (Arc::new(ApiMount(api.clone())), Arc::new(ApiRoot(api)))
 }
 

@@ -16,6 +16,8 @@ mod full_sample;
 mod grammar;
 mod include;
 mod legacy;
+mod patch;
+pub(crate) mod redact;
 mod reference;
 mod startup;
 
@@ -26,12 +28,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use gate::conf::{Config, Node, Table};
+use gate::conf::{Config, FileId, Node, Table};
 
 pub use builtin::{BUILTIN, BUILTIN_NAME};
 pub use diagnostic::{CONFIG_INVALID, Diagnostic, MISSING_INCLUDE, Place, Severity, exit_status};
 pub use full_sample::full_sample;
 pub use grammar::{MAX_DEPTH, MAX_MISTAKES, Mistake, SyntaxError, parse};
+pub use patch::{Patch, PatchError};
 pub use reference::{Language, reference};
 
 use diagnostic::Report;
@@ -123,6 +126,35 @@ pub fn load(request: Request, loader: &dyn FileLoader) -> Result<Loaded, Vec<Dia
         return Err(report.finish().1);
     }
     legacy::rewrite(&mut nodes, &mut report);
+    judge(table, nodes, env, facts, report)
+}
+
+/// Checks a tree that was made from the configuration in force.
+///
+/// # Errors
+/// Everything found, when at least one of it is an error: nothing may change then.
+pub fn load_tree(
+    request: Request,
+    base: &Config,
+    nodes: Vec<Node>,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    let Request { table, env, facts, .. } = request;
+    let mut report = Report::default();
+    // The texts are gone; their names are still told of.
+    let names = (0..u32::MAX).map(|n| base.file_name(FileId(n))).take_while(|n| !n.is_empty());
+    for name in names {
+        report.sources.add(name, String::new());
+    }
+    judge(table, nodes, env, facts, report)
+}
+
+fn judge(
+    table: Arc<Table>,
+    mut nodes: Vec<Node>,
+    env: BTreeMap<String, String>,
+    facts: Facts,
+    mut report: Report,
+) -> Result<Loaded, Vec<Diagnostic>> {
     check::check_all(&table, &mut nodes, &env, &mut report);
     // The rest of the environment is nobody's business, and may hold secrets.
     let mut env = env;

@@ -17,14 +17,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use gate::conf::Config;
+use gate::{Gate, Host, PrepareError, Prepared};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 
 /// Lines that may wait for the writer: 5 s of a server that logs 1,600 lines a second.
 const QUEUE: usize = 8192;
@@ -85,6 +89,40 @@ enum Order {
 pub struct LogHandle {
     tx: SyncSender<Order>,
     dropped: Arc<AtomicU64>,
+    level: reload::Handle<LevelFilter, Registry>,
+}
+
+/// A reload changes the level of the log, and nothing else of it.
+impl Gate for LogHandle {
+    fn name(&self) -> &'static str {
+        "log"
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        _: &'a Arc<Host>,
+        config: &'a Arc<Config>,
+    ) -> BoxFuture<'a, Result<Box<dyn Prepared>, PrepareError>> {
+        let new: Box<dyn Prepared> = Box::new(NewLevel(self.clone(), Options::new(config).level));
+        Box::pin(std::future::ready(Ok(new)))
+    }
+
+    fn close_listeners(&self) {}
+
+    fn sockets(&self) -> Vec<std::net::TcpListener> {
+        Vec::new()
+    }
+}
+
+struct NewLevel(LogHandle, LevelFilter);
+
+impl Prepared for NewLevel {
+    fn commit(self: Box<Self>) -> Vec<String> {
+        let Self(log, level) = *self;
+        // It fails only when the log of the process has gone.
+        let _ = log.level.modify(|now| *now = level);
+        Vec::new()
+    }
 }
 
 impl LogHandle {
@@ -120,7 +158,8 @@ pub fn start(options: &Options) -> io::Result<LogHandle> {
     std::thread::Builder::new()
         .name("log".into())
         .spawn(move || write_loop(&rx, sink, colour, &lost))?;
-    let handle = LogHandle { tx, dropped };
+    let (filter, level) = reload::Layer::new(options.level);
+    let handle = LogHandle { tx, dropped, level };
     let lines = Lines {
         tx: handle.tx.clone(),
         dropped: handle.dropped.clone(),
@@ -128,7 +167,7 @@ pub fn start(options: &Options) -> io::Result<LogHandle> {
         zone: if options.utc { TimeZone::UTC } else { TimeZone::system() },
         pid: std::process::id(),
     };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(options.level));
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(handle)
 }

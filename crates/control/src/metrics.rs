@@ -5,6 +5,7 @@
 //! with `millrace_`. Counters never go back, also when the stream they came from has gone.
 
 mod text;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,7 +16,7 @@ use crate::api::build_date;
 use crate::sampler::Figures;
 use crate::sampler::ledger::is_listed;
 use text::Text;
-use text::Type::{Counter, Gauge};
+use text::Type::{Counter, Gauge, Histogram};
 
 /// The whole text.
 pub fn render(host: &Host, figures: &Figures) -> String {
@@ -76,7 +77,16 @@ pub fn render(host: &Host, figures: &Figures) -> String {
     out.sample(name, &[("reason", "inbox")], totals.dropped_inbox);
     let help = "Times the timeline of a stream was anchored anew.";
     out.one("millrace_discontinuities_total", help, Counter, totals.discontinuities);
+    let listeners = figures.events.listeners() as u64;
+    out.one("millrace_event_listeners", "Listeners of `/api/v2/events`.", Gauge, listeners);
+    let help = "Events that listeners were too slow for.";
+    out.one("millrace_events_lost_total", help, Counter, figures.events.lost());
     shards(&mut out, host);
+    waits(&mut out, host);
+    traffic::vhosts(&mut out, figures, &streams);
+    if host.config().root().bool("exporter.streams") {
+        traffic::streams(&mut out, figures, &streams);
+    }
     out.finish()
 }
 
@@ -159,6 +169,39 @@ fn shards(out: &mut Text, host: &Host) {
     }
 }
 
+/// Microseconds to seconds.
+const US: f64 = 1e-6;
+
+fn waits(out: &mut Text, host: &Host) {
+    let name = "millrace_admission_seconds";
+    out.family(name, "From accept to the permission to publish or play.", Histogram);
+    out.histogram(name, &[], &host.admitted_us, 8..25, US);
+    type Of = fn(&hub::ShardStats) -> &hub::Histogram;
+    let all: [(&str, &str, Of, std::ops::Range<usize>, f64); 2] = [
+        (
+            "millrace_residence_seconds",
+            "Of each walk over players, how long its oldest frame had waited in the server.",
+            |s| &s.waited_us,
+            6..23,
+            US,
+        ),
+        (
+            "millrace_send_bytes",
+            "Of each walk over players, the bytes of one send on average.",
+            |s| &s.send_size,
+            6..23,
+            1.0,
+        ),
+    ];
+    for (name, help, of, steps, unit) in all {
+        out.family(name, help, Histogram);
+        for shard in host.shards() {
+            let id = shard.id().to_string();
+            out.histogram(name, &[("shard", &id)], of(shard.stats()), steps.clone(), unit);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +209,7 @@ mod tests {
 
     #[test]
     fn every_sample_follows_the_type_of_its_family() {
-        let stub = stub(&[("exporter.label", "a\"b")]);
+        let stub = stub(&[("exporter.label", "a\"b"), ("exporter.streams", "on")]);
         let _stream = publish(&stub, "livestream", &[frame(100)]);
         let player = stub.host.sessions.open("rtmp", ([127, 0, 0, 1], 1).into());
         player.identify(gate::Detail { kind: "rtmp-play", ..Default::default() }, None);
@@ -178,11 +221,15 @@ mod tests {
                 typed = rest.split(' ').next().unwrap();
                 assert!(!families.contains(&typed), "{typed} twice");
                 families.push(typed);
+                if rest.ends_with(" histogram") {
+                    continue;
+                }
                 let is_total = typed.ends_with("_total");
                 assert_eq!(is_total, rest.ends_with(" counter"), "{rest}");
             } else if !line.starts_with('#') {
                 let name = line.split(['{', ' ']).next().unwrap();
-                assert_eq!(name, typed, "{line}");
+                let part = name.strip_prefix(typed).unwrap_or("?");
+                assert!(["", "_bucket", "_sum", "_count"].contains(&part), "{line}");
                 let value = line.rsplit(' ').next().unwrap();
                 assert!(value.parse::<f64>().is_ok(), "{line}");
             }
@@ -205,6 +252,50 @@ mod tests {
         assert!(text.contains("millrace_clients{kind=\"rtmp-play\"} 1\n"));
         assert!(text.contains("label=\"a\\\"b\""));
         assert!(text.contains("millrace_shard_pace{shard=\"0\"} "));
+        assert!(text.contains("millrace_stream_published{vhost=\"__defaultVhost__\",app=\"live\",stream=\"livestream\"} 1\n"));
         assert!(text.ends_with('\n'));
+    }
+
+    #[test]
+    fn streams_are_told_one_by_one_only_when_asked_for() {
+        let stub = stub(&[]);
+        let _stream = publish(&stub, "livestream", &[frame(100)]);
+        let text = render(&stub.host, &stub.figures);
+        assert!(!text.contains("millrace_stream_"), "{text}");
+        assert!(
+            text.contains("millrace_vhost_receive_bytes_total{vhost=\"__defaultVhost__\"} 100\n")
+        );
+    }
+
+    /// Names of metrics in an expression: words that begin as ours and SRS's do.
+    fn metrics_in(expression: &str) -> Vec<&str> {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let words = expression.split(|c: char| !is_word(c));
+        words.filter(|w| w.starts_with("millrace_") || w.starts_with("srs_")).collect()
+    }
+
+    #[test]
+    fn the_dashboard_asks_only_for_metrics_that_exist() {
+        let stub = stub(&[("exporter.streams", "on")]);
+        let _stream = publish(&stub, "livestream", &[frame(100)]);
+        let player = stub.host.sessions.open("rtmp", ([127, 0, 0, 1], 1).into());
+        player.identify(gate::Detail { kind: "rtmp-play", ..Default::default() }, None);
+        let text = render(&stub.host, &stub.figures);
+        let known: Vec<&str> = text.lines().filter_map(|l| l.split(['{', ' ']).next()).collect();
+        let board = include_str!("../../../docs/grafana.json");
+        let board: serde_json::Value = serde_json::from_str(board).unwrap();
+        let mut seen = 0;
+        for panel in board["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                let expression = target["expr"].as_str().unwrap();
+                let names = metrics_in(expression);
+                assert!(!names.is_empty(), "{expression}");
+                for name in names {
+                    assert!(known.contains(&name), "{name} of {expression}");
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 20);
     }
 }

@@ -2,10 +2,12 @@
 
 pub mod handover;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::api::Token;
 use gate::conf::Config;
 use gate::identity::random_id;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -188,6 +190,65 @@ pub fn server_id(config: &Config, keep: bool) -> String {
     id
 }
 
+/// The token that opens the API: kept beside the pid file, readable for its owner alone, and made
+/// at the first start; or new for this process when nothing is kept.
+///
+/// A file that cannot be used is left as it is; the token then ends with the process, and the
+/// second value says why, for the log.
+pub fn api_token(config: &Config, keep: bool) -> (Token, Option<String>) {
+    let fresh = || Token { text: random_id(TOKEN_LEN), file: None, is_new: true };
+    if !keep {
+        return (fresh(), None);
+    }
+    let path = Path::new(config.root().str("pid")).with_extension("token");
+    match kept_token(&path) {
+        Ok(token) => (token, None),
+        Err(e) => {
+            let told = format!(
+                "cannot keep the token of the API in {}: {e}; a new one holds until the server stops",
+                path.display()
+            );
+            (fresh(), Some(told))
+        }
+    }
+}
+
+/// 165 bits of chance.
+const TOKEN_LEN: usize = 32;
+/// Longest token that a file may hold; shortest that is not guessed.
+const TOKEN_MAX: usize = 256;
+const TOKEN_MIN: usize = 16;
+
+fn kept_token(path: &Path) -> io::Result<Token> {
+    let is_open = |mode: u32| mode & 0o077 != 0;
+    match File::open(path) {
+        Ok(file) => {
+            if is_open(file.metadata()?.permissions().mode()) {
+                file.set_permissions(Permissions::from_mode(0o600))?;
+            }
+            let mut text = String::new();
+            file.take(TOKEN_MAX as u64 + 1).read_to_string(&mut text)?;
+            let text = text.trim();
+            let fits = (TOKEN_MIN..=TOKEN_MAX).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_graphic());
+            if !fits {
+                return Err(io::Error::other(format!(
+                    "it holds no token ({TOKEN_MIN} to {TOKEN_MAX} visible characters); remove it"
+                )));
+            }
+            Ok(Token { text: text.to_owned(), file: Some(path.to_owned()), is_new: false })
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let text = random_id(TOKEN_LEN);
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            writeln!(file, "{text}")?;
+            Ok(Token { text, file: Some(path.to_owned()), is_new: true })
+        }
+        Err(e) => Err(e),
+    }
+}
+
 /// Raises the limit of open files as far as the system allows; tells what it is now.
 pub fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
@@ -223,6 +284,25 @@ mod tests {
         assert!(text.contains(&std::process::id().to_string()), "{text}");
         drop(first);
         assert!(!path.exists());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn the_token_is_made_once_and_for_its_owner_alone() {
+        let dir = std::env::temp_dir().join(format!("millrace-token-{}", random_id(8)));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("srs.token");
+        let first = kept_token(&path).unwrap();
+        assert!(first.is_new && first.text.len() == TOKEN_LEN);
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let again = kept_token(&path).unwrap();
+        assert_eq!((again.is_new, &again.text), (false, &first.text));
+        assert_eq!(mode(&path), 0o600);
+        std::fs::write(&path, "short\n").unwrap();
+        assert!(kept_token(&path).unwrap_err().to_string().contains("16 to 256"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "short\n");
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -5,14 +5,29 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use gate::conf::{Change, Config, Reload as When, diff};
+use gate::conf::{Change, ChangeKind, Config, Node, Reload as When, diff};
 use gate::{Gate, Host};
 
-use crate::config::{self, Diagnostic, FileLoader, Request, Severity};
+use crate::config::{self, Diagnostic, FileLoader, Patch, Request, Severity, redact};
 
-/// What a reload did.
+/// One directive that differs between the configuration in force and the new one.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// Full path in the table, and the virtual host it is in.
+    pub change: Change,
+    /// When it takes effect.
+    pub effect: When,
+    /// What it says, for a person: path, virtual host, how it changed.
+    pub line: String,
+    /// The values before and after, secrets taken out; `None` for whole blocks.
+    pub values: Option<(String, String)>,
+}
+
+/// What a reload did, or would do.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
+    /// Every difference between the two configurations.
+    pub changes: Vec<Difference>,
     /// What changed, a line each.
     pub applied: Vec<String>,
     /// What changed in the file but takes a restart of the process.
@@ -20,6 +35,9 @@ pub struct Report {
     /// Warnings about the new configuration.
     pub warnings: Vec<String>,
 }
+
+/// [`State::state`] of a reload that is over.
+pub(crate) const FINISHED: u32 = 90;
 
 /// Where the last reload stands, in SRS's numbers.
 #[derive(Clone, Debug)]
@@ -85,8 +103,28 @@ impl Reloader {
         let _one = self.running.lock().await;
         let rid = gate::identity::random_id(7);
         self.set(10, 0, "Success".into(), &rid);
-        let result = self.apply(&rid).await;
-        match &result {
+        let result = self.apply(&rid, Source::Files, Mode::Commit).await;
+        self.tell(&result, &rid);
+        result
+    }
+
+    /// Puts the configuration in force with one change; the files stay as they are, and the next
+    /// reload reads them.
+    ///
+    /// # Errors
+    /// Every fault, a text each. Nothing has changed then.
+    pub async fn update(&self, patch: &Patch) -> Result<Report, Vec<String>> {
+        let _one = self.running.lock().await;
+        let rid = gate::identity::random_id(7);
+        let nodes = patch.apply(&self.host.config()).map_err(|e| vec![e.to_string()])?;
+        self.set(10, 0, "Success".into(), &rid);
+        let result = self.apply(&rid, Source::Tree(nodes), Mode::Commit).await;
+        self.tell(&result, &rid);
+        result
+    }
+
+    fn tell(&self, result: &Result<Report, Vec<String>>, rid: &str) {
+        match result {
             Ok(report) => {
                 for line in &report.warnings {
                     tracing::warn!("{line}");
@@ -98,45 +136,60 @@ impl Reloader {
                     tracing::info!("reload: {line}");
                 }
                 tracing::info!("reload config success, {} changes", report.applied.len());
-                self.set(90, 0, "Success".into(), &rid);
+                self.set(FINISHED, 0, "Success".into(), rid);
             }
             Err(faults) => {
                 for fault in faults {
                     tracing::error!("reload refused: {fault}");
                 }
                 tracing::error!("reload failed, the configuration in force stays as it was");
-                self.set(90, 1023, faults.join("; "), &rid);
+                self.set(FINISHED, 1023, faults.join("; "), rid);
             }
         }
-        result
     }
 
-    async fn apply(&self, rid: &str) -> Result<Report, Vec<String>> {
+    /// Does everything that a reload does and that can fail (reads, checks, compares, lets every
+    /// gate prepare), and stops there: nothing changes, and [`last`](Self::last) tells of the
+    /// reload before.
+    ///
+    /// # Errors
+    /// Every fault, a text each.
+    pub async fn dry_run(&self) -> Result<Report, Vec<String>> {
+        let _one = self.running.lock().await;
+        self.apply("", Source::Files, Mode::DryRun).await
+    }
+
+    async fn apply(&self, rid: &str, source: Source, mode: Mode) -> Result<Report, Vec<String>> {
         let texts = |list: &[Diagnostic], worst: Severity| {
             let of = list.iter().filter(|d| d.severity == worst);
             of.map(Diagnostic::one_line).collect::<Vec<_>>()
         };
-        let loaded = config::load(self.request.clone(), &*self.loader);
-        let (new, list) = loaded.map_err(|list| texts(&list, Severity::Error))?;
         let old = self.host.config();
+        let request = self.request.clone();
+        let loaded = match source {
+            Source::Files => config::load(request, &*self.loader),
+            Source::Tree(nodes) => config::load_tree(request, &old, nodes),
+        };
+        let (new, list) = loaded.map_err(|list| texts(&list, Severity::Error))?;
         let changes = diff(&old, &new);
         let mut report = Report { warnings: texts(&list, Severity::Warning), ..Report::default() };
-        self.set(30, 0, "Success".into(), rid);
+        report.changes = changes.iter().map(|c| difference(&old, &new, c)).collect();
+        if mode == Mode::Commit {
+            self.set(30, 0, "Success".into(), rid);
+        }
         let mut ready = Vec::new();
         for gate in self.gates.get().into_iter().flatten() {
             ready.push(gate.prepare(&self.host, &new).await.map_err(|e| vec![e.to_string()])?);
+        }
+        if mode == Mode::DryRun {
+            report.sort_by_effect();
+            return Ok(report);
         }
         for gate in ready {
             report.applied.extend(gate.commit());
         }
         self.host.set_config(new.clone());
-        for change in &changes {
-            let text = describe(change);
-            match at_start(&new, change) {
-                true => report.needs_restart.push(text),
-                false => report.applied.push(text),
-            }
-        }
+        report.sort_by_effect();
         self.end_removed_vhosts(&new);
         Ok(report)
     }
@@ -152,14 +205,50 @@ impl Reloader {
     }
 }
 
-fn at_start(config: &Config, change: &Change) -> bool {
-    config.table().get(change.path).is_some_and(|row| row.reload == When::AtStart)
+impl Report {
+    fn sort_by_effect(&mut self) {
+        for change in &self.changes {
+            match change.effect {
+                When::AtStart => self.needs_restart.push(change.line.clone()),
+                _ => self.applied.push(change.line.clone()),
+            }
+        }
+    }
 }
 
-fn describe(change: &Change) -> String {
-    match &change.vhost {
-        Some(vhost) => format!("{} of vhost {vhost} {:?}", change.path, change.kind),
-        None => format!("{} {:?}", change.path, change.kind),
-    }
-    .to_lowercase()
+/// Where the new configuration comes from.
+enum Source {
+    Files,
+    /// The one in force, changed.
+    Tree(Vec<Node>),
 }
+
+/// Whether a reload puts the new configuration in force.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Commit,
+    DryRun,
+}
+
+fn difference(old: &Config, new: &Config, change: &Change) -> Difference {
+    let effect = new.table().get(change.path).map_or(When::Live, |row| row.reload);
+    let value = |config: &Config| redact::value(config, change.path, change.vhost.as_deref());
+    let values = value(old).zip(value(new));
+    Difference { change: change.clone(), effect, line: describe(change), values }
+}
+
+/// A difference in words.
+pub(crate) fn describe(change: &Change) -> String {
+    let kind = match change.kind {
+        ChangeKind::Added => "added",
+        ChangeKind::Removed => "removed",
+        ChangeKind::Changed => "changed",
+    };
+    match &change.vhost {
+        Some(vhost) => format!("{} of vhost {vhost} {kind}", change.path),
+        None => format!("{} {kind}", change.path),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 //!
 //! Where there is no `/proc` the system's figures stay zero and say so (`ok` is false).
 
+pub(crate) mod health;
 pub(crate) mod ledger;
 mod lines;
 pub mod proc;
@@ -17,7 +18,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use gate::Host;
+use hub::Stream;
 
+use crate::api::Reload;
+use crate::events::Events;
+use health::StreamHealth;
 use ledger::Ledger;
 use lines::Lines;
 
@@ -34,11 +39,18 @@ pub struct Figures {
     started: Instant,
     sample: ArcSwap<proc::Sample>,
     ledger: Mutex<Ledger>,
+    /// What happens, for those who listen.
+    pub(crate) events: Events,
 }
 
 impl Default for Figures {
     fn default() -> Self {
-        Self { started: Instant::now(), sample: ArcSwap::default(), ledger: Mutex::default() }
+        Self {
+            started: Instant::now(),
+            sample: ArcSwap::default(),
+            ledger: Mutex::default(),
+            events: Events::default(),
+        }
     }
 }
 
@@ -55,6 +67,12 @@ impl Figures {
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How a stream is doing now.
+    pub(crate) fn stream_health(&self, stream: &Stream) -> StreamHealth {
+        let window = self.ledger().window(stream.id);
+        health::of_stream(stream, &window, Instant::now())
     }
 
     /// Samples process and system. Reads a handful of files in `/proc`: blocks for well under a
@@ -91,7 +109,7 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 /// Samples and cleans up for as long as it is polled; spawn it on [`Host::control`].
-pub async fn run(host: Arc<Host>, figures: Arc<Figures>) {
+pub async fn run(host: Arc<Host>, figures: Arc<Figures>, reloader: Arc<dyn Reload>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut lines = Lines::default();
@@ -99,6 +117,7 @@ pub async fn run(host: Arc<Host>, figures: Arc<Figures>) {
     for tick in 0u32.. {
         ticks.tick().await;
         figures.sweep(&host);
+        figures.events.look(&host, &figures, || reloader.last());
         if tick % SAMPLE_TICKS == 0 {
             sample(&host, &figures).await;
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hub::{Delivery, Hub, Publisher, Shard, ShardHandle, Stream, StreamKey};
+use hub::{Delivery, Histogram, Hub, Publisher, Shard, ShardHandle, Stream, StreamKey};
 use tokio::runtime::Handle;
 
 use crate::admission::{Admission, Intent, Refusal};
@@ -57,6 +57,8 @@ pub struct Host {
     pub refused: AtomicU64,
     /// Listening sockets to be used instead of binding their addresses.
     pub inherited: Inherited,
+    /// From accept to the permission to publish or play, microseconds.
+    pub admitted_us: Histogram,
     shards: Vec<ShardHandle>,
     next_shard: AtomicUsize,
     config: ArcSwap<Config>,
@@ -80,6 +82,7 @@ impl Host {
             connections: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             inherited: parts.inherited,
+            admitted_us: Histogram::default(),
             shards: parts.shards,
             next_shard: AtomicUsize::new(0),
             config: ArcSwap::new(parts.config),
@@ -224,6 +227,7 @@ impl Host {
         let publisher = stream
             .publish(&self.hub, shard, (*session).clone(), options::publish_options(&vhost))
             .map_err(|busy| Refusal::Busy(busy.by))?;
+        self.admitted(session);
         session.identify(intent.detail, Some(stream.clone()));
         Ok((publisher, ClientHold::new(stream)))
     }
@@ -249,8 +253,14 @@ impl Host {
             from_key: vhost.bool("play.gop_cache"),
             hold: None,
         };
+        self.admitted(session);
         session.identify(intent.detail, Some(grant.stream.clone()));
         Ok(PlayGrant { hold: Some(ClientHold::new(grant.stream.clone())), ..grant })
+    }
+
+    fn admitted(&self, session: &Session) {
+        let us = session.alive().as_micros();
+        self.admitted_us.observe(u64::try_from(us).unwrap_or(u64::MAX));
     }
 
     fn resolve(&self, intent: &mut Intent) -> Result<StreamKey, Refusal> {

@@ -28,13 +28,15 @@ pub type Request = hyper::Request<hyper::body::Incoming>;
 /// An answer.
 pub type Response = hyper::Response<Body>;
 
-/// Which of the HTTP ports a request came in at; both when they share one port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which of the HTTP ports a request came in at; several when they share one port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Role {
     /// `http_api`.
     pub api: bool,
     /// `http_server`.
     pub server: bool,
+    /// `exporter`: nothing but metrics.
+    pub metrics: bool,
 }
 
 /// What a mount knows of a request besides itself.

@@ -163,8 +163,6 @@ pub struct SessionInfo {
     pub counters: Arc<Counters>,
     /// Rates for the API.
     pub rate: Mutex<Rate>,
-    /// Milliseconds of media the player is behind, as last measured.
-    pub lag_ms: AtomicU64,
     forwarded: OnceLock<Box<IpAddr>>,
     detail: OnceLock<Arc<Detail>>,
     stream: Mutex<Option<Arc<Stream>>>,
@@ -387,7 +385,6 @@ impl Sessions {
             opened: Instant::now(),
             counters: Arc::default(),
             rate: Mutex::default(),
-            lag_ms: AtomicU64::new(0),
             forwarded: OnceLock::new(),
             detail: OnceLock::new(),
             stream: Mutex::new(None),

@@ -10,6 +10,8 @@ use std::time::Instant;
 use media::timeline::{Policy, Timeline};
 use media::{Flags, Frame, Kind, Timestamp};
 
+use crate::stream::Vitals;
+
 /// The `time_jitter` directive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TimeJitter {
@@ -53,6 +55,7 @@ pub(crate) struct Door {
     timeline: Timeline,
     head: Timestamp,
     held: Vec<Frame>,
+    vitals: Vitals,
 }
 
 impl Door {
@@ -62,6 +65,7 @@ impl Door {
             timeline: Timeline::new(options.policy()),
             head: Timestamp::ZERO,
             held: Vec::new(),
+            vitals: Vitals::default(),
         }
     }
 
@@ -81,6 +85,17 @@ impl Door {
     pub(crate) fn republish(&mut self) {
         self.held.clear();
         self.timeline.republish();
+        self.vitals = Vitals::default();
+    }
+
+    /// How the publisher is doing, by its own times.
+    pub(crate) fn vitals(&self) -> Vitals {
+        self.vitals
+    }
+
+    /// The publisher has gone, and its figures with it.
+    pub(crate) fn forget_vitals(&mut self) {
+        self.vitals = Vitals::default();
     }
 
     /// Gives out what is held back: no more comes.
@@ -90,6 +105,7 @@ impl Door {
 
     /// Frames that may go now, in order, into `out`.
     pub(crate) fn push(&mut self, mut frame: Frame, now: Instant, out: &mut impl Extend<Frame>) {
+        self.vitals.observe(&frame, now);
         let kind = frame.kind();
         if !frame.is_media() || kind == Kind::Data {
             // The first data track is the stream's metadata; others describe pictures and sound.

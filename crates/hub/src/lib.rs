@@ -13,6 +13,7 @@
 mod bell;
 mod door;
 mod frames;
+mod histogram;
 mod log;
 mod pace;
 mod registry;
@@ -23,6 +24,7 @@ mod subscriber;
 
 pub use door::{DoorOptions, TimeJitter};
 pub use frames::{FrameReceiver, Received};
+pub use histogram::Histogram;
 pub use log::Log;
 pub use pace::{Delivery, Pace};
 pub use registry::{Hub, StreamEvent};
@@ -30,6 +32,6 @@ pub use rendition::{Form, Packager};
 pub use shard::{Job, Sender, Shard, ShardHandle, ShardStats, start_shards, start_shards_with};
 pub use stream::{
     Busy, EndPublish, Headers, PublishOptions, Publisher, PublisherOwner, Stream, StreamKey,
-    StreamStats, Superseded, Takeover, TrackState,
+    StreamStats, Superseded, Takeover, TrackState, Vitals,
 };
 pub use subscriber::{Counters, End, SubscribeOptions, Subscriber};

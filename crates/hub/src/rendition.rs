@@ -91,6 +91,8 @@ struct Inner {
     /// came; and the turns granted so far.
     uncovered: VecDeque<Uncovered>,
     turns: u64,
+    /// When the oldest frame came that the turns owed now are for.
+    serving: Option<Instant>,
     pending: bool,
     pending_video: bool,
     since_trim: u32,
@@ -142,6 +144,8 @@ pub(crate) struct Walked {
     /// Calls that carried several sends, and the sends among the above that they carried.
     pub(crate) batches: u64,
     pub(crate) batched: u64,
+    /// When the oldest frame came that it served; `None` while it is not over.
+    pub(crate) since: Option<Instant>,
 }
 
 impl Rendition {
@@ -169,6 +173,7 @@ impl Rendition {
             drip: 0,
             next_drip: None,
             uncovered: VecDeque::from([Uncovered::default()]),
+            serving: None,
             turns: 0,
             pending: false,
             pending_video: false,
@@ -291,6 +296,7 @@ impl Rendition {
             }
             match inner.pace(shard_pace) {
                 Pace::Message => {
+                    inner.serving.get_or_insert(now);
                     inner.rotate();
                     inner.owed = inner.subs.len();
                     inner.cover_all();
@@ -328,10 +334,13 @@ impl Rendition {
     /// Serves owed subscribers until `deadline`, in batches if there is something to do it with.
     pub(crate) fn walk(&self, deadline: Instant, batcher: Option<&mut Batcher>) -> Walked {
         let mut inner = self.inner.borrow_mut();
-        let walked = match batcher {
+        let mut walked = match batcher {
             Some(batcher) => inner.walk_in_batches(deadline, batcher),
             None => inner.walk(deadline),
         };
+        if !walked.more {
+            walked.since = inner.serving.take();
+        }
         drop(inner);
         if walked.bytes > 0 {
             self.stream.stats.send_bytes.fetch_add(walked.bytes, Relaxed);
@@ -422,7 +431,11 @@ impl Rendition {
     /// Takes the figures of the period that ends, and ends those who do not read.
     pub(crate) fn take_period(&self, shard_pace: Pace, now: Instant) -> Period {
         let mut inner = self.inner.borrow_mut();
-        inner.subs.iter().for_each(|sub| sub.close_if_stalled(now));
+        for sub in &inner.subs {
+            sub.close_if_stalled(now);
+            let lag = u64::try_from(inner.log.behind(sub.offset.get()) / 1000).unwrap_or(0);
+            sub.counters.lag_ms.store(lag, Relaxed);
+        }
         let mut period = std::mem::take(&mut inner.period);
         // Those that do not read cost no sends: they must not make the others wait (P3).
         let served = |sub: &&Rc<Sub>| sub.state.get() == State::Walking && !sub.paused.get();

@@ -24,6 +24,7 @@ use tokio::task::LocalSet;
 
 use crate::bell::Bell;
 use crate::frames::{FrameQueue, FrameReceiver, Received};
+use crate::histogram::Histogram;
 use crate::pace::{Delivery, Governor, Pace};
 use crate::rendition::{BATCH, Batcher, Form, Rendition};
 use crate::stream::Stream;
@@ -74,6 +75,10 @@ pub struct ShardStats {
     pub log_bytes: AtomicUsize,
     /// Renditions.
     pub renditions: AtomicUsize,
+    /// Of each walk, how long its oldest frame had waited for it, microseconds.
+    pub waited_us: Histogram,
+    /// Of each walk, the bytes of one send on average.
+    pub send_size: Histogram,
     /// Sessions that ended by a panic: each is a bug.
     pub panics: AtomicU64,
 }

@@ -3,6 +3,7 @@
 mod gop;
 mod headers;
 mod publisher;
+mod vitals;
 
 use std::fmt;
 use std::rc::Rc;
@@ -23,6 +24,7 @@ pub(crate) use gop::{GopAction, GopRule, MAX_GOP_BYTES, PURE_AUDIO_FRAMES};
 pub use headers::{Headers, TrackState};
 use publisher::STALE_AFTER;
 pub use publisher::{Busy, EndPublish, Publisher, PublisherOwner, Superseded, Takeover};
+pub use vitals::Vitals;
 
 /// Tracks of one kind that a stream keeps configurations for. Encoders send one, multitrack ones
 /// a handful; the bound keeps a hostile publisher from growing the table.
@@ -213,6 +215,11 @@ impl Stream {
         self.lock().tracks.clone()
     }
 
+    /// How the present publisher is doing; all zero while nobody publishes.
+    pub fn vitals(&self) -> Vitals {
+        self.lock().door.vitals()
+    }
+
     /// Session id of the present publisher, or of the last one; empty when there was none.
     pub fn publisher_id(&self) -> String {
         self.lock().last_publisher.clone()
@@ -344,6 +351,7 @@ impl Stream {
     fn end_of_publish(&self, inner: &mut Inner) {
         inner.gop = Vec::new();
         inner.tracks.clear();
+        inner.door.forget_vitals();
         let generation = inner.headers.generation.saturating_add(1);
         inner.headers = Arc::new(Headers { generation, ..Headers::default() });
         inner.seq = inner.seq.saturating_add(1);

@@ -29,6 +29,9 @@ pub struct Counters {
     pub lag_jumps: AtomicU64,
     /// Messages that those jumps left out.
     pub lag_dropped: AtomicU64,
+    /// Milliseconds of media that a player is behind, as the governor last saw it. Not known for
+    /// what is not served from a log (HLS).
+    pub lag_ms: AtomicU64,
 }
 
 impl Counters {

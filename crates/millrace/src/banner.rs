@@ -4,17 +4,18 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
+use control::api::Token;
 use gate::Host;
 use gate::conf::{Config, Listen, VhostSection};
 
 /// Prints it, unless the server runs in the background or the console takes a log for machines.
-pub(crate) fn print(host: &Arc<Host>, config: &Config, demo: bool) {
+pub(crate) fn print(host: &Arc<Host>, config: &Config, demo: bool, token: &Token) {
     let root = config.root();
     let machines = root.str("log_format") == "json" && root.str("srs_log_tank") == "console";
     if (root.bool("daemon") && !demo) || machines {
         return;
     }
-    let text = text(host, config, demo);
+    let text = text(host, config, demo, token);
     let mut out = std::io::stdout().lock();
     let bold = out.is_terminal();
     let _ = if bold { writeln!(out, "\x1b[1m{text}\x1b[0m") } else { writeln!(out, "{text}") };
@@ -22,7 +23,7 @@ pub(crate) fn print(host: &Arc<Host>, config: &Config, demo: bool) {
 }
 
 /// Says where a server that goes to the background can be found again.
-pub(crate) fn background(config: &Config) {
+pub(crate) fn background(config: &Config, token: &Token) {
     let root = config.root();
     let log = match root.str("srs_log_tank") {
         "console" => "the console",
@@ -35,7 +36,23 @@ pub(crate) fn background(config: &Config) {
         out,
         "millrace {version} goes to the background (daemon on); log: {log}, pid file: {pid}"
     );
+    if let Some(token) = told(config, token) {
+        let _ = writeln!(out, "token of the API: {token}");
+    }
     let _ = out.flush();
+}
+
+/// The token, where it is new, and where it is kept; `None` without an API.
+fn told(config: &Config, token: &Token) -> Option<String> {
+    if !config.root().bool("http_api.enabled") {
+        return None;
+    }
+    let text = &token.text;
+    Some(match (&token.file, token.is_new) {
+        (Some(file), true) => format!("{text}   (kept in {})", file.display()),
+        (Some(file), false) => format!("in {}", file.display()),
+        (None, _) => format!("{text}   (until the server stops)"),
+    })
 }
 
 fn base(scheme: &str, listen: Option<&Listen>, default: u16) -> Option<String> {
@@ -52,7 +69,7 @@ fn base(scheme: &str, listen: Option<&Listen>, default: u16) -> Option<String> {
     })
 }
 
-fn text(host: &Arc<Host>, config: &Config, demo: bool) -> String {
+fn text(host: &Arc<Host>, config: &Config, demo: bool, token: &Token) -> String {
     let root = config.root();
     let mut out = format!(
         "millrace {} is up: pid {}, {} worker{}",
@@ -101,6 +118,9 @@ fn text(host: &Arc<Host>, config: &Config, demo: bool) -> String {
     {
         row("API", &format!("{api}/api/v1/streams/"));
         row("Metrics", &format!("{api}/metrics"));
+        if let Some(token) = told(config, token) {
+            row("Token", &token);
+        }
     }
     if demo {
         let rtmp = rtmp.unwrap_or_default();

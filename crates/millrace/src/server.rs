@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use control::api::{self, ApiParts};
+use control::api::{self, ApiParts, Token};
 use control::config::{Diagnostic, Disk, Request, Severity};
 use control::files::FilesMount;
 use control::log;
@@ -110,8 +110,9 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
         true => None,
         false => Some(PidFile::create(Path::new(root.str("pid")))?),
     };
+    let (token, complaint) = process::api_token(&config, !start.fileless);
     if daemon {
-        banner::background(&config);
+        banner::background(&config, &token);
         process::daemonize()?;
         if let Some(pid) = &mut pid {
             pid.write()?;
@@ -122,6 +123,12 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
     let log = log::start(&options).map_err(|e| StartError::System("open the log", e))?;
     if let Some(few) = few {
         tracing::warn!("{few}");
+    }
+    if let Some(complaint) = complaint {
+        tracing::warn!("{complaint}");
+    }
+    if let (Some(file), true) = (&token.file, token.is_new) {
+        tracing::info!("a token for the API was made; it is kept in {}", file.display());
     }
     for note in &start.notes {
         match note.severity {
@@ -136,7 +143,8 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
         .build()
         .map_err(|e| StartError::System("start the control runtime", e))?;
     let mut process = Own { origin, sockets, predecessor, pid };
-    let result = control.block_on(serve(start, &log, control.handle().clone(), &mut process));
+    let result =
+        control.block_on(serve(start, token, &log, control.handle().clone(), &mut process));
     // On the terminal the caller says it; a log file would otherwise end without a reason.
     if let (Err(e), log::Tank::File(_)) = (&result, &options.tank) {
         tracing::error!("{e}");
@@ -167,6 +175,7 @@ fn workers(config: &Config) -> usize {
 
 async fn serve(
     start: Start,
+    token: Token,
     log: &log::LogHandle,
     control: tokio::runtime::Handle,
     process: &mut Own,
@@ -198,10 +207,12 @@ async fn serve(
         reloader: reloader.clone(),
         ready: listening.clone(),
         features: FEATURES,
+        token: Some(token.clone()),
     });
     let gates = Gates::new(&host, vec![api], vec![Arc::new(FilesMount), api_root])
         .map_err(|e| StartError::System("start the disk writer", e))?;
-    reloader.set_gates(gates.all());
+    let log_level: Arc<dyn gate::Gate> = Arc::new(log.clone());
+    reloader.set_gates(gates.all().into_iter().chain([log_level]).collect());
     let mut ready = Vec::new();
     for gate in gates.all() {
         ready.push(gate.prepare(&host, &config).await?);
@@ -222,11 +233,11 @@ async fn serve(
         process.pid = own_pid_file(&host);
     }
     process::notify(Phase::Ready);
-    host.control.spawn(sampler::run(host.clone(), figures));
+    host.control.spawn(sampler::run(host.clone(), figures, reloader.clone()));
     if start.demo {
         demo::publish(&host);
     }
-    banner::print(&host, &config, start.demo);
+    banner::print(&host, &config, start.demo, &token);
 
     let mut signals = Signals::new();
     loop {

@@ -4,12 +4,14 @@
 //! survive it; where input comes in pieces, the cuts must not matter; where memory is bounded,
 //! the bound must hold.
 
+mod api;
 mod codecs;
 mod containers;
 mod http;
 mod players;
 mod sessions;
 
+pub use api::api_request;
 pub use codecs::{aac, av1, h264, h265, mp3};
 pub use containers::{amf0, flv, ts};
 pub use http::{hls, http_path, websocket};
@@ -23,6 +25,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("aac", aac),
     ("amf0", amf0),
+    ("api_request", api_request),
     ("av1", av1),
     ("chunk", chunk),
     ("conf", conf),

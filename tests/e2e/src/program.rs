@@ -138,6 +138,7 @@ pub fn present(program: &str) -> Result<bool> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let there = match program {
         "newer ffmpeg" => std::env::var_os("MILLRACE_NEWER_FFMPEG").is_some(),
+        "schemathesis" => std::env::var_os("MILLRACE_SCHEMATHESIS").is_some(),
         _ => std::env::split_paths(&path).any(|dir| dir.join(program).is_file()),
     };
     if !there {

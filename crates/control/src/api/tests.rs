@@ -26,17 +26,43 @@ pub(crate) struct Stub {
 }
 
 #[derive(Default)]
-struct Reloads(Mutex<u32>);
+struct Reloads(Mutex<u32>, Mutex<Option<Patch>>);
 
 impl Reload for Reloads {
-    fn reload(&self) -> BoxFuture<'_, ()> {
+    fn reload(&self) -> BoxFuture<'_, Result<Report, Vec<String>>> {
         *self.0.lock().unwrap() += 1;
-        Box::pin(std::future::ready(()))
+        self.dry_run()
+    }
+    fn dry_run(&self) -> BoxFuture<'_, Result<Report, Vec<String>>> {
+        let change = gate::conf::Change {
+            path: "http_api.auth.password",
+            vhost: None,
+            kind: gate::conf::ChangeKind::Changed,
+        };
+        let line = "http_api.auth.password changed".to_owned();
+        let report = Report {
+            applied: vec![line.clone()],
+            changes: vec![reload::Difference {
+                change,
+                effect: gate::conf::Reload::Live,
+                line,
+                values: Some(("***".to_owned(), "***".to_owned())),
+            }],
+            ..Report::default()
+        };
+        Box::pin(std::future::ready(Ok(report)))
+    }
+    fn update(&self, patch: Patch) -> BoxFuture<'_, Result<Report, Vec<String>>> {
+        *self.1.lock().unwrap() = Some(patch);
+        self.dry_run()
     }
     fn last(&self) -> reload::State {
         reload::State { err: 1023, msg: "line 3".to_owned(), state: 20, rid: "abc".to_owned() }
     }
 }
+
+/// The token of the stub.
+const TOKEN: &str = "0123456789abcdef";
 
 /// A host with this configuration.
 pub(crate) fn stub(pairs: &[(&str, &str)]) -> Stub {
@@ -61,6 +87,7 @@ pub(crate) fn stub(pairs: &[(&str, &str)]) -> Stub {
         reloader: reloads.clone(),
         ready: ready.clone(),
         features: &["ssl", "hls", "api", "httpd"],
+        token: Some(Token { text: TOKEN.to_owned(), file: None, is_new: true }),
     };
     Stub { host, figures, api, ready, reloads, runtime }
 }
@@ -143,7 +170,7 @@ fn ask_from(stub: &Stub, peer: [u8; 4], request: &str, headers: &[&str]) -> Answ
         parts,
         peer: (peer, 5000).into(),
         local: ([10, 0, 0, 1], 1985).into(),
-        role: Role { api: true, server: false },
+        role: Role { api: true, ..Role::default() },
     };
     stub.runtime.block_on(async {
         let (parts, body) = stub.api.answer(ask).await.into_parts();
@@ -168,3 +195,4 @@ const HEAD: &str = r#""code":0,"server":"vid-0000001","service":"svc00001","pid"
 
 mod endpoints;
 mod rules;
+mod v2;

@@ -1,16 +1,15 @@
 //! Rules that hold for every answer: CORS, JSONP, authentication, dots in paths.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use gate::conf::Config;
 use gate::http::{Body, Response};
 use http::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, ORIGIN, VARY,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION,
+    ORIGIN, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
+use super::permission::{Door, Token};
 use super::{Ask, Reply, json};
 
 /// Longest name of a JSONP function; jQuery's have 40 characters.
@@ -52,21 +51,14 @@ pub(crate) fn plain(status: StatusCode, text: impl Into<bytes::Bytes>) -> Respon
 /// What is known of a request before it is answered.
 pub(super) struct Rules<'a> {
     ask: &'a Ask,
-    crossdomain: bool,
-    credentials: Option<(String, String)>,
+    pub(super) crossdomain: bool,
+    pub(super) door: Door,
 }
 
 impl<'a> Rules<'a> {
-    pub(super) fn new(ask: &'a Ask, config: &Config) -> Self {
-        let root = config.root();
-        let text = |path: &str| root.str(path).to_owned();
-        Self {
-            ask,
-            crossdomain: root.bool("http_api.crossdomain"),
-            credentials: root
-                .bool("http_api.auth.enabled")
-                .then(|| (text("http_api.auth.username"), text("http_api.auth.password"))),
-        }
+    pub(super) fn new(ask: &'a Ask, config: &Config, token: Option<&Token>) -> Self {
+        let crossdomain = config.root().bool("http_api.crossdomain");
+        Self { ask, crossdomain, door: Door::new(config, token) }
     }
 
     fn query(&self) -> &'a str {
@@ -95,8 +87,7 @@ impl<'a> Rules<'a> {
         if is_guarded && !self.is_authorized() {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::UNAUTHORIZED;
-            let basic = HeaderValue::from_static("Basic");
-            response.headers_mut().insert(WWW_AUTHENTICATE, basic);
+            response.headers_mut().insert(WWW_AUTHENTICATE, self.challenge());
             return Err(Box::new(response));
         }
         let Some(callback) = self.callback() else { return Ok(self.ask.parts.method.clone()) };
@@ -115,17 +106,36 @@ impl<'a> Rules<'a> {
         })
     }
 
-    fn is_authorized(&self) -> bool {
-        let Some((name, password)) = &self.credentials else { return true };
-        if name.is_empty() || password.is_empty() {
-            // Asked to be closed, and nobody has the key.
-            return false;
-        }
-        let told = self.ask.parts.headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
-        let Some((scheme, token)) = told.and_then(|t| t.split_once(' ')) else { return false };
-        let Ok(told) = STANDARD.decode(token.trim()) else { return false };
-        scheme.eq_ignore_ascii_case("basic")
-            && is_equal(&told, format!("{name}:{password}").as_bytes())
+    /// Whether the request may read.
+    pub(super) fn is_authorized(&self) -> bool {
+        !self.door.is_closed || self.door.identify(&self.ask.parts.headers).is_some()
+    }
+
+    /// What to answer who has no credentials.
+    pub(super) fn challenge(&self) -> HeaderValue {
+        HeaderValue::from_static(if self.door.wants_bearer { "Bearer" } else { "Basic" })
+    }
+
+    /// Whether pages of other origins may read the answer: never that of a request that changes
+    /// something, nor may they ask whether they could send one.
+    fn is_shared(&self) -> bool {
+        let headers = &self.ask.parts.headers;
+        let asked = headers.get(ACCESS_CONTROL_REQUEST_METHOD).map(HeaderValue::as_bytes);
+        let only_reads = |method: &[u8]| matches!(method, b"GET" | b"HEAD" | b"POST");
+        let method = &self.ask.parts.method;
+        let writes = *method == Method::DELETE
+            || *method == Method::OPTIONS && asked.is_some_and(|m| !only_reads(m))
+            || self.changes();
+        self.crossdomain && headers.contains_key(ORIGIN) && !writes
+    }
+
+    /// Whether the request asks for a change by its query.
+    fn changes(&self) -> bool {
+        let is = |name: &str, values: &[&str]| {
+            query(self.query(), name).is_some_and(|told| values.contains(&&*told))
+        };
+        is("rpc", &["reload", "update", "query"])
+            || is("method", &["DELETE"]) && query(self.query(), "callback").is_some()
     }
 
     /// Turns what an endpoint said into a response.
@@ -174,7 +184,7 @@ impl<'a> Rules<'a> {
         let headers = response.headers_mut();
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.crossdomain && self.ask.parts.headers.contains_key(ORIGIN) {
+        if self.is_shared() {
             allow_cross_domain(headers);
         }
         response
@@ -184,9 +194,4 @@ impl<'a> Rules<'a> {
 fn is_function_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     name.len() <= MAX_CALLBACK && name.chars().all(fits)
-}
-
-/// Compares without telling by the time it takes how much of it was right.
-fn is_equal(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }

@@ -1,14 +1,15 @@
 //! The endpoints of `/api/v1/`, in the words of SRS.
 
-mod clients;
-mod live;
-mod raw;
+pub(super) mod clients;
+pub(super) mod live;
+pub(super) mod raw;
 mod system;
 mod told;
 
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::permission::Door;
 use super::{Api, Ask, Reply};
 use gate::Identity;
 
@@ -86,7 +87,7 @@ pub(super) fn build_date() -> String {
     told::date(told::built_at())
 }
 
-pub(super) async fn answer(api: &Api, ask: &Ask, method: Method) -> Reply {
+pub(super) async fn answer(api: &Api, door: &Door, ask: &Ask, method: Method) -> Reply {
     let (endpoint, rest) = match find(ask.parts.uri.path()) {
         Found::Redirect(to) => return Reply::Redirect(StatusCode::FOUND, to),
         Found::Endpoint(endpoint, rest) => (endpoint, rest),
@@ -105,8 +106,8 @@ pub(super) async fn answer(api: &Api, ask: &Ask, method: Method) -> Reply {
         Endpoint::MemInfos => system::meminfos(api, ask),
         Endpoint::Vhosts => live::vhosts(api, ask, &method, rest),
         Endpoint::Streams => live::streams(api, ask, &method, rest),
-        Endpoint::Clients => clients::answer(api, ask, &method, rest),
-        Endpoint::Raw => raw::answer(api, ask).await,
+        Endpoint::Clients => clients::answer(api, door, ask, &method, rest),
+        Endpoint::Raw => raw::answer(api, door, ask).await,
         Endpoint::Clusters => told::clusters(ask),
         Endpoint::TestRequest => told::test_request(ask, &method),
         Endpoint::TestError => code(100),
@@ -160,8 +161,15 @@ const PAGE: usize = 10;
 
 /// The page of `start` and `count` that the query asks for.
 fn page<T>(ask: &Ask, all: Vec<T>) -> Vec<T> {
-    let number = |name: &str| param(ask, name).parse::<usize>().unwrap_or(0);
+    let number = |name: &str| leading_number(&param(ask, name));
     all.into_iter().skip(number("start")).take(number("count").max(PAGE)).collect()
+}
+
+/// As SRS reads numbers: what follows the digits does not count, and no digits are 0.
+fn leading_number(text: &str) -> usize {
+    let digits = text.trim_start().trim_start_matches('+');
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 fn is_read(method: &Method) -> bool {

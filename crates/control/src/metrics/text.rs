@@ -1,6 +1,9 @@
 //! Writes the text format: families with help and type, samples with escaped labels.
 
 use std::fmt::{Display, Write};
+use std::ops::Range;
+
+use hub::Histogram;
 
 /// What a family of samples is.
 #[derive(Clone, Copy, Debug)]
@@ -9,6 +12,8 @@ pub(super) enum Type {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Counts of values by steps.
+    Histogram,
 }
 
 /// The text so far.
@@ -21,6 +26,7 @@ impl Text {
         let kind = match kind {
             Type::Counter => "counter",
             Type::Gauge => "gauge",
+            Type::Histogram => "histogram",
         };
         let help = help.replace('\\', "\\\\").replace('\n', "\\n");
         self.put(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
@@ -44,6 +50,29 @@ impl Text {
         self.sample(name, &[], value);
     }
 
+    /// A histogram of the family that was begun last. `steps` are the powers of two that are told,
+    /// `unit` is what one of its values is in the unit of the family.
+    pub(super) fn histogram(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        of: &Histogram,
+        steps: Range<usize>,
+        unit: f64,
+    ) {
+        let counts = of.cumulative();
+        let all = counts.last().copied().unwrap_or(0);
+        let bucket = format!("{name}_bucket");
+        for step in steps.step_by(2) {
+            let bound = format!("{}", 2f64.powi(i32::try_from(step).unwrap_or(0)) * unit);
+            let count = counts.get(step).copied().unwrap_or(all);
+            self.sample(&bucket, &[labels, &[("le", &bound)]].concat(), count);
+        }
+        self.sample(&bucket, &[labels, &[("le", "+Inf")]].concat(), all);
+        self.sample(&format!("{name}_sum"), labels, of.sum() as f64 * unit);
+        self.sample(&format!("{name}_count"), labels, all);
+    }
+
     pub(super) fn finish(self) -> String {
         self.0
     }
@@ -64,6 +93,18 @@ mod tests {
         text.family("a", "line\nbreak", Type::Gauge);
         text.sample("a", &[("x", "q\"b\\n\n"), ("y", "")], 1.5);
         let wanted = "# HELP a line\\nbreak\n# TYPE a gauge\na{x=\"q\\\"b\\\\n\\n\",y=\"\"} 1.5\n";
+        assert_eq!(text.finish(), wanted);
+    }
+
+    #[test]
+    fn a_histogram_counts_all_in_its_last_bucket() {
+        let of = Histogram::default();
+        [3, 4, 1 << 30].iter().for_each(|v| of.observe(*v));
+        let mut text = Text::default();
+        text.histogram("a", &[("x", "y")], &of, 1..6, 0.5);
+        let wanted = "a_bucket{x=\"y\",le=\"1\"} 0\na_bucket{x=\"y\",le=\"4\"} 2\n\
+                      a_bucket{x=\"y\",le=\"16\"} 2\na_bucket{x=\"y\",le=\"+Inf\"} 3\n\
+                      a_sum{x=\"y\"} 536870915.5\na_count{x=\"y\"} 3\n";
         assert_eq!(text.finish(), wanted);
     }
 

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use gate::SessionInfo;
 use gate::identity::random_id;
 use gate::session::Rate;
 use hub::{Counters, Stream};
+
+use super::health::{Taken, Window};
 
 /// Running totals of streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,8 +72,8 @@ impl Default for Vhost {
 #[derive(Default)]
 pub(crate) struct Ledger {
     vhosts: BTreeMap<String, Vhost>,
-    streams: HashMap<u64, Rate>,
-    sessions: HashMap<Arc<str>, Arc<Counters>>,
+    streams: HashMap<u64, (Rate, Window)>,
+    sessions: HashMap<Arc<str>, (Arc<Counters>, Taken)>,
     /// Jumps of players that are gone.
     gone_jumps: u64,
 }
@@ -100,9 +103,12 @@ impl Ledger {
     }
 
     pub(crate) fn sample(&mut self, streams: &[Arc<Stream>], sessions: &[Arc<SessionInfo>]) {
+        let at = Instant::now();
         for stream in streams {
             let now = Totals::of(stream);
-            self.streams.entry(stream.id).or_default().sample(now.recv, now.send);
+            let (rate, window) = self.streams.entry(stream.id).or_default();
+            rate.sample(now.recv, now.send);
+            window.sample(stream, at);
             self.vhost(&stream.key.vhost);
         }
         let mut of_vhost = live_by_vhost(streams);
@@ -113,16 +119,28 @@ impl Ledger {
         }
         let mut before = std::mem::take(&mut self.sessions);
         for info in sessions {
-            before.remove(&info.id);
-            self.sessions.insert(info.id.clone(), info.counters.clone());
+            let known = before.remove(&info.id).filter(|(c, _)| Arc::ptr_eq(c, &info.counters));
+            let mut taken = known.map(|(_, taken)| taken).unwrap_or_default();
+            taken.sample(info);
+            self.sessions.insert(info.id.clone(), (info.counters.clone(), taken));
         }
-        let left: u64 = before.values().map(|c| c.lag_jumps.load(Relaxed)).sum();
+        let left: u64 = before.values().map(|(c, _)| c.lag_jumps.load(Relaxed)).sum();
         self.gone_jumps = self.gone_jumps.wrapping_add(left);
     }
 
     /// `(recv, send)` of a stream in kbit/s over up to 30 s.
     pub(crate) fn stream_kbps(&self, id: u64) -> (u64, u64) {
-        self.streams.get(&id).map_or((0, 0), Rate::kbps)
+        self.streams.get(&id).map_or((0, 0), |(rate, _)| rate.kbps())
+    }
+
+    /// The last two samples of a stream; empty before the first.
+    pub(crate) fn window(&self, id: u64) -> Window {
+        self.streams.get(&id).map(|(_, window)| window.clone()).unwrap_or_default()
+    }
+
+    /// The last two samples of a session; empty before the first.
+    pub(crate) fn taken(&self, id: &str) -> Taken {
+        self.sessions.get(id).map(|(_, taken)| *taken).unwrap_or_default()
     }
 
     /// Every virtual host that has been used.
@@ -158,7 +176,7 @@ impl Ledger {
     /// Times that players were moved forward, since the process began. Players that came and went
     /// between two samples are not in it.
     pub(crate) fn lag_jumps(&self, sessions: &[Arc<SessionInfo>]) -> u64 {
-        let known: u64 = self.sessions.values().map(|c| c.lag_jumps.load(Relaxed)).sum();
+        let known: u64 = self.sessions.values().map(|(c, _)| c.lag_jumps.load(Relaxed)).sum();
         let new = sessions.iter().filter(|s| !self.sessions.contains_key(&s.id));
         let new: u64 = new.map(|s| s.counters.lag_jumps.load(Relaxed)).sum();
         self.gone_jumps.wrapping_add(known).wrapping_add(new)

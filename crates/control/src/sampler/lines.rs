@@ -69,7 +69,7 @@ fn line(info: &SessionInfo) -> String {
     if publishes(info) {
         return format!("<- CPB time={time}, okbps={send}, ikbps={recv}");
     }
-    let lag = info.lag_ms.load(Relaxed);
+    let lag = info.counters.lag_ms.load(Relaxed);
     let drops = info.counters.lag_dropped.load(Relaxed);
     format!("-> PLA time={time}, okbps={send}, ikbps={recv}, lag={lag}ms, drops={drops}")
 }
@@ -89,7 +89,7 @@ mod tests {
     fn a_player_is_told_with_lag_and_drops() {
         let all = Arc::new(Sessions::default());
         let player = session(&all, false);
-        player.lag_ms.store(250, Relaxed);
+        player.counters.lag_ms.store(250, Relaxed);
         player.counters.lag_dropped.store(7, Relaxed);
         let text = line(&player);
         assert!(text.starts_with("-> PLA time="), "{text}");

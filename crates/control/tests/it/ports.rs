@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use control::api::{self, ApiParts, Reload};
-use control::config::directives;
+use control::config::{Patch, directives};
 use control::files::FilesMount;
-use control::reload::State;
+use control::reload::{Report, State};
 use control::sampler::Figures;
 use futures_util::future::BoxFuture;
 use gate::conf::Config;
@@ -21,8 +21,14 @@ use tokio::runtime::Runtime;
 struct NoReload;
 
 impl Reload for NoReload {
-    fn reload(&self) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
+    fn dry_run(&self) -> BoxFuture<'_, Result<Report, Vec<String>>> {
+        self.reload()
+    }
+    fn reload(&self) -> BoxFuture<'_, Result<Report, Vec<String>>> {
+        Box::pin(std::future::ready(Ok(Report::default())))
+    }
+    fn update(&self, _: Patch) -> BoxFuture<'_, Result<Report, Vec<String>>> {
+        self.reload()
     }
     fn last(&self) -> State {
         State { state: 0, err: 0, msg: "Success".to_owned(), rid: String::new() }
@@ -94,6 +100,7 @@ fn try_start(api_port: u16, server_port: u16) -> Result<Server, PrepareError> {
         reloader: Arc::new(NoReload),
         ready: Arc::new(AtomicBool::new(true)),
         features: &[],
+        token: None,
     });
     gate.mount(first);
     gate.mount(Arc::new(FilesMount));

@@ -88,6 +88,7 @@ impl HttpGate {
             Some((_, r, _)) => {
                 r.api |= role.api;
                 r.server |= role.server;
+                r.metrics |= role.metrics;
             }
             None => ports.push((listen, role, cert)),
         };
@@ -100,8 +101,8 @@ impl HttpGate {
             )
         };
         for (block, role) in [
-            ("http_server", Role { api: false, server: true }),
-            ("http_api", Role { api: true, server: false }),
+            ("http_server", Role { server: true, ..Role::default() }),
+            ("http_api", Role { api: true, ..Role::default() }),
         ] {
             if !root.bool(&format!("{block}.enabled")) {
                 continue;
@@ -116,13 +117,19 @@ impl HttpGate {
                 }
             }
         }
+        if root.bool("exporter.enabled") {
+            for listen in root.listen("exporter.listen") {
+                add(listen, Role { metrics: true, ..Role::default() }, None);
+            }
+        }
         let wanted = ports.into_iter().map(|(listen, role, certificate)| {
             let (host, mounts) = (host.clone(), self.mounts.clone());
             Wanted {
                 listen,
                 label: match (role.api, role.server) {
                     (true, false) => "HTTP API",
-                    (false, _) => "HTTP server",
+                    (false, true) => "HTTP server",
+                    (false, false) => "metrics",
                     (true, true) => "HTTP server and API",
                 },
                 certificate,

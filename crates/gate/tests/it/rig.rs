@@ -38,6 +38,8 @@ const ROWS: &[Directive] = &[
     Directive::new("http_server.https.key", Kind::Path),
     Directive::new("http_api", Kind::Block),
     Directive::new("http_api.enabled", Kind::Bool).default("off"),
+    Directive::new("exporter.enabled", Kind::Bool).default("off"),
+    Directive::new("exporter.listen", Kind::Listen).default("9972"),
     Directive::new("http_api.listen", Kind::Listen),
     Directive::new("http_api.https", Kind::Block),
     Directive::new("http_api.https.enabled", Kind::Bool).default("off"),

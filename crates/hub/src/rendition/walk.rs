@@ -57,6 +57,9 @@ impl Inner {
     /// One group's turn. Groups of a size that is no whole number share what is left over, so that
     /// everybody gets a turn in `k` ticks and nobody gets two. A few are a group by themselves.
     pub(super) fn tick(&mut self, pace: Pace) {
+        if let Some(first) = self.oldest_uncovered() {
+            self.serving.get_or_insert(first);
+        }
         let n = self.subs.len();
         let k = usize::try_from(pace.k()).unwrap_or(1).max(1);
         let due = self.credit.saturating_add(n);

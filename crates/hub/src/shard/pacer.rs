@@ -75,6 +75,13 @@ impl Shard {
         stats.sends.fetch_add(walked.sends, Relaxed);
         stats.sent_bytes.fetch_add(walked.bytes, Relaxed);
         stats.walk_us.fetch_add(ns / 1000, Relaxed);
+        if let Some(size) = walked.bytes.checked_div(walked.sends) {
+            stats.send_size.observe(size);
+        }
+        if let Some(since) = walked.since {
+            let waited = since.elapsed().as_micros();
+            stats.waited_us.observe(u64::try_from(waited).unwrap_or(u64::MAX));
+        }
         if walked.batches > 0 {
             stats.batches.fetch_add(walked.batches, Relaxed);
             stats.batched_sends.fetch_add(walked.batched, Relaxed);

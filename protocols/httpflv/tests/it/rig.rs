@@ -31,6 +31,8 @@ const ROWS: &[Directive] = &[
     Directive::new("limits.amf_string", Size).default("64k"),
     Directive::new("http_api", Block),
     Directive::new("http_api.enabled", Bool).default("off"),
+    Directive::new("exporter.enabled", Bool).default("off"),
+    Directive::new("exporter.listen", Listen).default("9972"),
     Directive::new("http_server", Block),
     Directive::new("http_server.enabled", Bool).default("on"),
     Directive::new("http_server.listen", Listen),

@@ -10,6 +10,7 @@ mod clients;
 mod hls;
 mod limits;
 mod matrix;
+mod operator;
 mod process;
 mod publishers;
 mod reloads;

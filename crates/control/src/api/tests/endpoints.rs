@@ -31,7 +31,7 @@ fn the_longest_pattern_wins() {
     assert_eq!(urls("/"), "api");
     assert_eq!(urls("/anything"), "api");
     assert_eq!(urls("/api/"), "v1");
-    assert_eq!(urls("/api/v2"), "v1");
+    assert_eq!(urls("/api/v3"), "v1");
     assert!(urls("/api/v1/").starts_with("versions summaries rusages"));
     assert_eq!(urls("/api/v1/versions/"), urls("/api/v1/"));
     let tests = json(&get(&stub, "/api/v1/"));
@@ -293,6 +293,54 @@ fn reload_needs_to_be_allowed() {
         get(&open, "/api/v1/raw?rpc=reload-fetch"),
         r#"{"code":0,"data":{"err":1023,"msg":"line 3","state":20,"rid":"abc"}}"#
     );
+}
+
+#[test]
+fn the_queries_of_srs_3_tell_the_configuration_without_its_secrets() {
+    let stub = stub(&[
+        ("http_api.raw_api.enabled", "on"),
+        ("http_api.raw_api.allow_query", "on"),
+        ("http_api.auth.password", "s3cret"),
+        ("vhost.hls.enabled", "on"),
+        ("chunk_size", "4096"),
+        ("listen", "1935"),
+    ]);
+    let ask_for = |query: &str| get(&stub, &format!("/api/v1/raw?rpc=query&{query}"));
+    let global = json(&ask_for("scope=global"));
+    assert_eq!(global["global"]["chunk_size"], 4096);
+    assert_eq!(global["global"]["http_api"]["auth"]["password"], "***");
+    assert_eq!(global["global"]["http_api"]["raw_api"]["enabled"], true);
+    assert_eq!(global["global"]["vhosts"][0], "__defaultVhost__");
+    let vhost = json(&ask_for("scope=vhost&vhost=__defaultVhost__"));
+    assert_eq!(
+        (&vhost["code"], &vhost["vhost"]["name"]),
+        (&Value::from(0), &"__defaultVhost__".into())
+    );
+    assert_eq!(vhost["vhost"]["hls"]["enabled"], true);
+    let minimal = json(&ask_for("scope=minimal"));
+    assert_eq!(minimal["minimal"]["listen"][0], "1935");
+    assert_eq!(minimal["minimal"]["vhosts"][0]["enabled"], true);
+    assert_eq!(ask_for("scope=all"), r#"{"code":1062}"#);
+    assert_eq!(ask_for("scope=vhost"), r#"{"code":1063}"#);
+    assert_eq!(ask_for("scope=vhost&vhost=none"), r#"{"code":1063}"#);
+    let stranger = ask_from(&stub, [10, 0, 0, 7], "GET /api/v1/raw?rpc=query&scope=global", &[]);
+    assert_eq!(stranger.status, 403);
+}
+
+#[test]
+fn the_updates_of_srs_3_need_leave_and_become_a_change() {
+    let stub = stub(&[("http_api.raw_api.enabled", "on"), ("http_api.raw_api.allow_update", "on")]);
+    let target = "/api/v1/raw?rpc=update&scope=vhost&value=a.test&param=create";
+    let stranger = ask_from(&stub, [10, 0, 0, 7], &format!("GET {target}"), &[]);
+    assert_eq!((stranger.status, stub.reloads.1.lock().unwrap().clone()), (403, None));
+    assert_eq!(get(&stub, target), r#"{"code":0}"#);
+    let made = stub.reloads.1.lock().unwrap().take();
+    assert_eq!(made, Some(Patch::CreateVhost("a.test".to_owned())));
+    let ask_for = |query: &str| get(&stub, &format!("/api/v1/raw?rpc=update&{query}"));
+    assert_eq!(ask_for("scope=workers&value=2"), r#"{"code":1062}"#);
+    assert_eq!(ask_for("scope=chunk_size"), r#"{"code":1063}"#);
+    assert_eq!(ask_for("scope=vhost&value=a.test&param=update"), r#"{"code":1063}"#);
+    assert_eq!(get(&stub, "/api/v1/raw?rpc=query&scope=global"), r#"{"code":1060}"#);
 }
 
 #[test]

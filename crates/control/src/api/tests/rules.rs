@@ -87,6 +87,85 @@ fn other_methods_are_not_allowed_on_lists() {
     assert_eq!(ask(&stub, "PUT /api/v1/versions", &[]).status, 200);
 }
 
+#[test]
+fn a_request_that_changes_something_is_shared_with_no_other_origin() {
+    let stub = stub(&[]);
+    let origin = "origin: http://localhost:3000";
+    let cors = |request: &str, header: &str| {
+        ask(&stub, request, &[origin, "host: localhost:1985", header]).header(CORS).to_owned()
+    };
+    assert_eq!(cors("GET /api/v1/clients/", "x-a: 1"), "*");
+    assert_eq!(cors("DELETE /api/v1/clients/x", "x-a: 1"), "");
+    assert_eq!(cors("GET /api/v1/clients/x?callback=f&method=DELETE", "x-a: 1"), "");
+    assert_eq!(cors("GET /api/v1/raw?rpc=raw", "x-a: 1"), "*");
+    assert_eq!(cors("GET /api/v1/raw?rpc=reload", "x-a: 1"), "");
+    let wants = |method: &str| format!("access-control-request-method: {method}");
+    assert_eq!(cors("OPTIONS /api/v1/clients/", &wants("GET")), "*");
+    assert_eq!(cors("OPTIONS /api/v1/clients/x", &wants("DELETE")), "");
+}
+
+#[test]
+fn the_token_changes_things_from_anywhere() {
+    let stub = stub(&[]);
+    let player = session(&stub, detail("rtmp-play", "a"), None);
+    let request = format!("DELETE /api/v1/clients/{}", player.id);
+    let wrong = "authorization: Bearer 0123456789abcdeF";
+    assert_eq!(ask_from(&stub, [10, 0, 0, 7], &request, &[wrong]).status, 403);
+    assert_eq!(player.kick_reason(), None);
+    let right = "authorization: Bearer 0123456789abcdef";
+    assert_eq!(ask_from(&stub, [10, 0, 0, 7], &request, &[right]).status, 200);
+    assert_eq!(player.kick_reason(), Some(Kick::Api));
+}
+
+#[test]
+fn unprotected_writes_open_the_api_to_all_but_pages_of_other_sites() {
+    let stub = stub(&[("http_api.unprotected_writes", "on")]);
+    let player = session(&stub, detail("rtmp-play", "a"), None);
+    let request = format!("DELETE /api/v1/clients/{}", player.id);
+    for header in ["origin: http://evil.test", "sec-fetch-site: cross-site"] {
+        let answer = ask_from(&stub, [10, 0, 0, 7], &request, &["host: box:1985", header]);
+        assert_eq!(answer.status, 403, "{header}");
+    }
+    assert_eq!(player.kick_reason(), None);
+    let own = ["host: box:1985", "origin: http://box:8080", "x-forwarded-for: 10.0.0.9"];
+    assert_eq!(ask_from(&stub, [10, 0, 0, 7], &request, &own).status, 200);
+    assert_eq!(player.kick_reason(), Some(Kick::Api));
+}
+
+#[test]
+fn a_page_of_another_site_may_not_use_the_password_that_a_browser_knows() {
+    let stub = stub(AUTH);
+    let player = session(&stub, detail("rtmp-play", "a"), None);
+    let request = format!("GET /api/v1/clients/{}?callback=f&method=DELETE", player.id);
+    let right = "authorization: Basic YW5uOnMzY3JldDp4";
+    let answer = ask(&stub, &request, &[right, "sec-fetch-site: cross-site"]);
+    assert_eq!((answer.status, player.kick_reason()), (403, None));
+    assert_eq!(ask(&stub, &request, &[right]).status, 200);
+    assert_eq!(player.kick_reason(), Some(Kick::Api));
+}
+
+const BEARER: &[(&str, &str)] = &[
+    ("http_api.auth.enabled", "on"),
+    ("http_api.auth.type", "bearer"),
+    ("http_api.auth.token", "t0ken"),
+];
+
+#[test]
+fn a_configured_token_is_asked_for_instead_of_a_password() {
+    let stub = stub(BEARER);
+    let answer = ask(&stub, "GET /api/v1/versions", &[]);
+    assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"));
+    for (told, status) in [
+        ("Bearer t0ken", 200),
+        ("Bearer 0123456789abcdef", 200),
+        ("Bearer x", 401),
+        ("Basic Og==", 401),
+    ] {
+        let header = format!("authorization: {told}");
+        assert_eq!(ask(&stub, "GET /api/v1/versions", &[&header]).status, status, "{told}");
+    }
+}
+
 const AUTH: &[(&str, &str)] = &[
     ("http_api.auth.enabled", "on"),
     ("http_api.auth.username", "ann"),
@@ -165,11 +244,16 @@ fn readiness_follows_start_and_stop() {
 
 #[test]
 fn ports_answer_what_belongs_to_their_role() {
-    let api = Role { api: true, server: false };
-    let server = Role { api: false, server: true };
+    let api = Role { api: true, ..Role::default() };
+    let server = Role { server: true, ..Role::default() };
     for path in ["/api/v1/versions", "/api/x", "/api", "/metrics", "/healthz", "/readyz"] {
         assert!(is_ours(api, path), "{path}");
         assert_eq!(is_ours(server, path), path == "/api/v1/versions", "{path}");
+    }
+    let metrics = Role { metrics: true, ..Role::default() };
+    assert!(is_ours(metrics, "/metrics"));
+    for path in ["/", "/api/v1/versions", "/api/v2/streams", "/healthz", "/console/"] {
+        assert!(!is_ours(metrics, path), "{path}");
     }
     assert!(!is_ours(api, "/"));
     assert!(!is_ours(api, "/live/livestream.flv"));

@@ -9,11 +9,11 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Api, Ask, Reply, code, forbidden, head, is_read, not_allowed, page, with};
-use crate::api::permission::may_write;
+use crate::api::permission::{Door, Who};
 
-pub(super) fn answer(api: &Api, ask: &Ask, method: &Method, id: &str) -> Reply {
+pub(super) fn answer(api: &Api, door: &Door, ask: &Ask, method: &Method, id: &str) -> Reply {
     if *method == Method::DELETE {
-        return kick(ask, id);
+        return kick(door, ask, id);
     }
     if !is_read(method) {
         return not_allowed();
@@ -30,14 +30,25 @@ pub(super) fn answer(api: &Api, ask: &Ask, method: &Method, id: &str) -> Reply {
     }
 }
 
-fn kick(ask: &Ask, id: &str) -> Reply {
-    if let Err(reason) = may_write(ask) {
-        return forbidden(&reason);
-    }
+fn kick(permission: &Door, ask: &Ask, id: &str) -> Reply {
+    let who = match permission.may_write(ask) {
+        Ok(who) => who,
+        Err(reason) => return forbidden(&reason),
+    };
     let Some(info) = ask.host.sessions.get(id) else { return code(2049) };
     info.kick(Kick::Api);
-    tracing::info!(session = %info.id, by = %ask.peer, "kicked through the API");
+    told_kick(&who, ask, &info);
     Reply::Json(Value::Object(head(&ask.host.identity)))
+}
+
+/// The line of the audit.
+pub(in crate::api) fn told_kick(who: &Who, ask: &Ask, info: &SessionInfo) {
+    let url = info.stream().map(|s| s.key.url()).unwrap_or_default();
+    let kind = info.detail().map_or("", |d| d.kind);
+    tracing::info!(
+        session = %info.id, by = %who, from = %ask.peer,
+        "audit: kicked through the API: {kind} of {url} from {}", info.ip()
+    );
 }
 
 fn client(api: &Api, info: &Arc<SessionInfo>) -> Value {
@@ -51,7 +62,7 @@ fn client(api: &Api, info: &Arc<SessionInfo>) -> Value {
         "id": &*info.id,
         "vhost": api.figures.ledger().vhost_id(&detail.vhost),
         "stream": stream_id,
-        "ip": info.peer.ip().to_string(),
+        "ip": info.ip().to_string(),
         "pageUrl": detail.page_url,
         "swfUrl": detail.swf_url,
         "tcUrl": detail.tc_url,

@@ -116,7 +116,7 @@ fn main_track(tracks: &[TrackState], kind: Kind) -> Option<&TrackState> {
 }
 
 /// What is known of a track: what its configuration tells, else its first frame.
-fn info(track: &TrackState) -> CodecInfo {
+pub(in crate::api) fn info(track: &TrackState) -> CodecInfo {
     let config = track.config.as_ref().and_then(|c| CodecInfo::decode(track.codec, c).ok());
     let told = config.filter(tells);
     told.or_else(|| CodecInfo::decode_frame(track.codec, &track.first).ok())

@@ -44,6 +44,8 @@ pub(super) fn v1(ask: &Ask) -> Reply {
         "clients": "publishers and players; DELETE ends one",
         "raw": "rpc=raw|reload|reload-fetch",
         "clusters": "origin of a stream",
+        "perf": "not in this server: see /metrics",
+        "tcmalloc": "not in this server",
     });
     map.insert("urls".to_owned(), urls);
     let tests = json!({

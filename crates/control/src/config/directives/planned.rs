@@ -2,7 +2,7 @@
 //! cluster, hooks, access rules, recording and packaging.
 
 use gate::conf::Kind::{
-    Block, Bool, Choice, FloatSeconds, FreeBlock, Int, Line, List, Listen, Path, Seconds, Str,
+    Block, Bool, Choice, FloatSeconds, FreeBlock, Int, Line, List, Path, Seconds, Str,
 };
 use gate::conf::Reload::{AtStart, Live};
 use gate::conf::{Directive, Kind, Violation};
@@ -77,14 +77,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     heartbeat("heartbeat.auth.username", Str).since("7").docs("The name.", "用户名。"),
     heartbeat("heartbeat.auth.password", Str).since("7").docs("The password.", "密码。"),
     heartbeat("heartbeat.auth.token", Str).since("7").docs("The token.", "令牌。"),
-    Directive::new("exporter", Block).since("5").planned(EXPORTER).docs(
-        "Metrics for Prometheus at a port of their own.",
-        "在独立端口提供 Prometheus 指标。",
-    ),
-    exporter("exporter.enabled", Bool).default("off").docs("Serve them.", "启用。"),
-    exporter("exporter.listen", Listen).default("9972").docs("Where.", "监听地址。"),
-    exporter("exporter.label", Str).docs("Label of this server.", "本服务器的标签。"),
-    exporter("exporter.tag", Str).docs("Tag of this server.", "本服务器的 tag。"),
     Directive::new("vhost.cluster", Block).planned(CLUSTER).docs(
         "Serve streams of other servers (edge), or share them with other servers (origin cluster).",
         "从其他服务器取流（边缘），或与其他服务器组成源站集群。",
@@ -254,7 +246,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
 
 const TOOLS: &str = "programs that the server starts";
 const BREAKER: &str = "the circuit breaker";
-const EXPORTER: &str = "the exporter at its own port (`/metrics` is at the API's port)";
 const CLUSTER: &str = "clustering (edge and origin cluster)";
 const FORWARD: &str = "forwarding to other servers";
 const REFER: &str = "the referer check (until then it turns nobody away)";
@@ -271,10 +262,6 @@ const fn breaker(path: &'static str, kind: Kind, default: &'static str) -> Direc
 
 const fn heartbeat(path: &'static str, kind: Kind) -> Directive {
     Directive::new(path, kind).reload(Live).planned("the heartbeat")
-}
-
-const fn exporter(path: &'static str, kind: Kind) -> Directive {
-    Directive::new(path, kind).since("5").reload(AtStart).planned(EXPORTER)
 }
 
 const fn cluster(path: &'static str, kind: Kind) -> Directive {
