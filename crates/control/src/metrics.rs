@@ -4,7 +4,7 @@
 //! nothing is counted twice. Names that begin with `srs_` are those of SRS's exporter; ours begin
 //! with `millrace_`. Counters never go back, also when the stream they came from has gone.
 
-mod text;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -77,6 +77,7 @@ pub fn render(host: &Host, figures: &Figures) -> String {
     let help = "Times the timeline of a stream was anchored anew.";
     out.one("millrace_discontinuities_total", help, Counter, totals.discontinuities);
     shards(&mut out, host);
+    figures.hooks.render(&mut out);
     out.finish()
 }
 

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use gate::Host;
 
+use crate::hooks::Hooks;
 use ledger::Ledger;
 use lines::Lines;
 
@@ -34,15 +35,27 @@ pub struct Figures {
     started: Instant,
     sample: ArcSwap<proc::Sample>,
     ledger: Mutex<Ledger>,
+    /// The callbacks, which keep their own books.
+    pub hooks: Hooks,
 }
 
 impl Default for Figures {
     fn default() -> Self {
-        Self { started: Instant::now(), sample: ArcSwap::default(), ledger: Mutex::default() }
+        Self::new(Hooks::new(None))
     }
 }
 
 impl Figures {
+    /// Figures of a process that makes these callbacks.
+    pub fn new(hooks: Hooks) -> Self {
+        Self {
+            started: Instant::now(),
+            sample: ArcSwap::default(),
+            ledger: Mutex::default(),
+            hooks,
+        }
+    }
+
     /// How long the server has been running.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()

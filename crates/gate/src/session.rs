@@ -213,6 +213,11 @@ impl SessionInfo {
         self.connects.store(true, Relaxed);
     }
 
+    /// The host, once the connection was asked about.
+    pub fn host(&self) -> Option<&Arc<Host>> {
+        self.asked.get()
+    }
+
     /// Whether the connection is to be asked about now: with its first stream, once.
     pub(crate) fn first_stream(&self, host: &Arc<Host>) -> bool {
         self.connects.load(Relaxed) && self.asked.set(host.clone()).is_ok()
@@ -280,7 +285,7 @@ impl PublisherOwner for SessionInfo {
 
 impl Drop for SessionInfo {
     fn drop(&mut self) {
-        if let Some(host) = self.asked.take() {
+        if let Some(host) = self.asked.get().cloned() {
             host.admission().tell(Event::Closed(self));
         }
     }

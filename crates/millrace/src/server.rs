@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use control::admission::Admission;
 use control::api::{self, ApiParts};
 use control::config::{Diagnostic, Disk, Request, Severity};
 use control::files::FilesMount;
+use control::hooks::Hooks;
 use control::log;
 use control::process::{self, PidFile, ProcessError};
 use control::reload::Reloader;
 use control::sampler::{self, Figures};
 use gate::conf::Config;
-use gate::{Host, HostParts, Identity, OpenDoor, PrepareError};
+use gate::{Host, HostParts, Identity, PrepareError};
 use hub::Hub;
 
 use crate::gates::{FEATURES, Gates};
@@ -22,6 +24,9 @@ use crate::{banner, demo};
 
 /// Longest wait for sessions to end by themselves after a stop was asked for.
 const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// Longest wait for callbacks to be made after all sessions have ended.
+const LAST_CALLBACKS: Duration = Duration::from_secs(3);
 
 /// What the command line decided.
 pub(crate) struct Start {
@@ -166,16 +171,17 @@ async fn serve(
     let shards = hub::start_shards_with(workers(&config), sender)
         .map_err(|e| StartError::System("start the worker threads", e))?;
     let server_id = process::server_id(&config, keep_id);
+    let hooks = Hooks::new(std::env::current_dir().ok());
     let host = Host::new(HostParts {
         hub: Hub::new(|_| format!("vid-{}", gate::identity::random_id(7))),
         shards,
         config: config.clone(),
         identity: Identity::new(server_id, crate::VERSION),
-        admission: Box::new(OpenDoor),
+        admission: Box::new(Admission { hooks: hooks.clone() }),
         control,
         fileless: start.fileless,
     });
-    let figures = Arc::new(Figures::default());
+    let figures = Arc::new(Figures::new(hooks.clone()));
     let listening = Arc::new(AtomicBool::new(false));
     // The API reloads the gates, and the gates serve the API: the reloader learns of them later.
     let reloader = Arc::new(Reloader::new(host.clone(), start.request, Box::new(Disk)));
@@ -206,6 +212,8 @@ async fn serve(
 
     let stop = signals::watch(&host, &gates, &reloader, log).await;
     shut_down(&host, &gates, stop).await;
+    hooks.flush(LAST_CALLBACKS).await;
+    tracing::info!("millrace stops");
     Ok(())
 }
 
@@ -235,5 +243,4 @@ async fn shut_down(host: &Arc<Host>, gates: &Gates, stop: Stop) {
     };
     let _ = tokio::time::timeout(LAST_WORDS, quiet).await;
     gates.flush();
-    tracing::info!("millrace stops");
 }
