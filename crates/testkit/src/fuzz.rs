@@ -4,12 +4,14 @@
 //! survive it; where input comes in pieces, the cuts must not matter; where memory is bounded,
 //! the bound must hold.
 
+mod callbacks;
 mod codecs;
 mod containers;
 mod http;
 mod players;
 mod sessions;
 
+pub use callbacks::hook_reply;
 pub use codecs::{aac, av1, h264, h265, mp3};
 pub use containers::{amf0, flv, ts};
 pub use http::{hls, http_path, websocket};
@@ -32,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("handshake", handshake),
     ("hls", hls),
     ("hls_client", hls_client),
+    ("hook_reply", hook_reply),
     ("http_path", http_path),
     ("live_client", live_client),
     ("mp3", mp3),
