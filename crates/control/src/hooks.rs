@@ -33,6 +33,8 @@ use crate::metrics::text::{Text, Type};
 
 /// How often a flush looks whether all is told.
 const LOOK: Duration = Duration::from_millis(10);
+/// Looks on end after which nothing more is expected.
+const QUIET: u32 = 5;
 
 /// All callbacks of the process. Cheap to clone.
 #[derive(Clone)]
@@ -103,7 +105,10 @@ impl Hooks {
     /// sessions have gone. What is left is dropped, and counted.
     pub async fn flush(&self, limit: Duration) {
         let told = async {
-            while self.engine.busy() > 0 {
+            // The last segment of a stream may still be on its way to the disk.
+            let mut quiet = 0;
+            while quiet < QUIET && !self.engine.desks.all().is_empty() {
+                quiet = if self.engine.busy() > 0 { 0 } else { quiet + 1 };
                 tokio::time::sleep(LOOK).await;
             }
         };
@@ -120,72 +125,89 @@ impl Hooks {
 
     /// Adds the figures to `/metrics`.
     pub(crate) fn render(&self, out: &mut Text) {
-        type Row = (&'static str, Count);
-        let desks = self.engine.desks.all();
-        let mut family = |name: &str, help: &str, label: &str, rows: &[Row]| {
-            out.family(name, help, Type::Counter);
-            for (vhost, hook, desk) in &desks {
-                for (value, count) in rows {
-                    let labels =
-                        [("vhost", vhost.as_str()), ("hook", hook.name()), (label, *value)];
-                    out.sample(name, &labels, desk.get(*count));
+        for family in FAMILIES {
+            out.family(family.name, family.help, Type::Counter);
+            for (vhost, hook, desk) in self.engine.desks.all() {
+                if family.questions.is_some_and(|questions| questions != hook.is_question()) {
+                    continue;
+                }
+                for (value, count) in family.rows {
+                    let mut labels = vec![("vhost", vhost.as_str()), ("hook", hook.name())];
+                    if !family.label.is_empty() {
+                        labels.push((family.label, value));
+                    }
+                    out.sample(family.name, &labels, desk.get(*count));
                 }
             }
-        };
-        family(
-            "millrace_hook_requests_total",
-            "Requests of HTTP callbacks: ok, accepted; refused, a plain no; failed, no proper answer.",
-            "result",
-            &[
-                ("ok", Count::RequestYes),
-                ("refused", Count::RequestNo),
-                ("failed", Count::RequestFailed),
-            ],
-        );
-        family(
-            "millrace_hook_decisions_total",
-            "Sessions that HTTP callbacks were asked about: allowed, denied; *_unasked, there was \
-             no answer and when_down decided; withdrawn, the client left meanwhile.",
-            "decision",
-            &[
-                ("allowed", Count::Allowed),
-                ("denied", Count::Denied),
-                ("allowed_unasked", Count::AllowedUnasked),
-                ("denied_unasked", Count::DeniedUnasked),
-                ("withdrawn", Count::Withdrawn),
-            ],
-        );
-        family(
-            "millrace_hook_dropped_total",
-            "Notifications that were given up: queue, too many waited; unanswered, no try was \
-             answered; overtaken, a question about the session could not wait; shutdown.",
-            "reason",
-            &[
-                ("queue", Count::DroppedQueue),
-                ("unanswered", Count::DroppedUnanswered),
-                ("overtaken", Count::DroppedOvertaken),
-                ("shutdown", Count::DroppedShutdown),
-            ],
-        );
-        let labels = |vhost: &str, hook: Hook| {
-            [("vhost", vhost.to_owned()), ("hook", hook.name().to_owned())]
-        };
-        let name = "millrace_hook_retries_total";
-        out.family(name, "Further tries of notifications.", Type::Counter);
-        for (vhost, hook, desk) in &desks {
-            let labels = labels(vhost, *hook);
-            let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
-            out.sample(name, &labels, desk.get(Count::Retry));
         }
         let name = "millrace_hook_waiting";
         out.family(name, "Notifications that wait or are on their way.", Type::Gauge);
-        for (vhost, hook, desk) in &desks {
-            let labels = labels(vhost, *hook);
-            let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
-            out.sample(name, &labels, desk.waiting());
+        for (vhost, hook, desk) in self.engine.desks.all() {
+            if !hook.is_question() {
+                out.sample(name, &[("vhost", &vhost), ("hook", hook.name())], desk.waiting());
+            }
         }
     }
 }
+
+/// Counters of callbacks, one sample for each of `rows`.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    /// Of questions only, or of notifications only.
+    questions: Option<bool>,
+    label: &'static str,
+    rows: &'static [(&'static str, Count)],
+}
+
+const FAMILIES: &[Family] = &[
+    Family {
+        name: "millrace_hook_requests_total",
+        help: "Requests of HTTP callbacks: ok, accepted; refused, a plain no; failed, no proper \
+               answer.",
+        questions: None,
+        label: "result",
+        rows: &[
+            ("ok", Count::RequestYes),
+            ("refused", Count::RequestNo),
+            ("failed", Count::RequestFailed),
+        ],
+    },
+    Family {
+        name: "millrace_hook_decisions_total",
+        help: "Sessions that HTTP callbacks were asked about: allowed, denied; *_unasked, there \
+               was no answer and when_down decided; withdrawn, the client left meanwhile.",
+        questions: Some(true),
+        label: "decision",
+        rows: &[
+            ("allowed", Count::Allowed),
+            ("denied", Count::Denied),
+            ("allowed_unasked", Count::AllowedUnasked),
+            ("denied_unasked", Count::DeniedUnasked),
+            ("withdrawn", Count::Withdrawn),
+        ],
+    },
+    Family {
+        name: "millrace_hook_dropped_total",
+        help: "Notifications that were given up: queue, too many waited; unanswered, no try was \
+               answered; overtaken, a question about the session could not wait; shutdown.",
+        questions: Some(false),
+        label: "reason",
+        rows: &[
+            ("queue", Count::DroppedQueue),
+            ("unanswered", Count::DroppedUnanswered),
+            ("overtaken", Count::DroppedOvertaken),
+            ("shutdown", Count::DroppedShutdown),
+        ],
+    },
+    Family {
+        name: "millrace_hook_retries_total",
+        help: "Further tries of notifications.",
+        questions: Some(false),
+        label: "",
+        rows: &[("", Count::Retry)],
+    },
+];
 
 /// A callback about a client on a stream; `None` where nobody wants it.
 fn about(hook: Hook, visit: &Visit) -> Option<Call> {

@@ -42,6 +42,11 @@ impl Hook {
         }
     }
 
+    /// Somebody waits for its answer.
+    pub(super) const fn is_question(self) -> bool {
+        matches!(self, Self::Connect | Self::Publish | Self::Play)
+    }
+
     /// Called for each of several URLs, whatever came of the one before; the reply is not looked at.
     pub(super) const fn is_fetch(self) -> bool {
         matches!(self, Self::HlsNotify)
