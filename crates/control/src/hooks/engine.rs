@@ -47,7 +47,7 @@ struct Question {
 }
 
 enum Job {
-    Notice(Notice),
+    Notice(Box<Notice>),
     Question(Box<Question>),
 }
 
@@ -107,7 +107,7 @@ impl Engine {
         };
         let key = (call.session.clone(), call.hook.is_fetch());
         if let Some(Job::Notice(notice)) =
-            self.push(control, key, Job::Notice(Notice { call, place }))
+            self.push(control, key, Job::Notice(Box::new(Notice { call, place })))
         {
             let why = "too many of the session wait already";
             dropped(&desk, &notice.call, Count::DroppedQueue, why);
@@ -150,7 +150,7 @@ impl Engine {
         let mut end = LaneEnd { engine: &self, key: &key, over: false };
         while let Some((job, hurry)) = self.next(&key) {
             match job {
-                Job::Notice(notice) => self.deliver(notice, hurry).await,
+                Job::Notice(notice) => self.deliver(*notice, hurry).await,
                 Job::Question(question) => self.decide(&control, *question).await,
             }
         }
@@ -300,8 +300,9 @@ fn book(desk: &Desk, made: &Result<(), HookError>) {
 }
 
 fn report(call: &Call, url: &str, error: &HookError) {
+    let what = if error.is_no() { "says no" } else { "fails" };
     tracing::warn!(session = %call.session, vhost = call.vhost, hook = call.hook.name(),
-        url = shown(url), code = error.code(), "the callback fails: {error}");
+        url = shown(url), code = error.code(), "the callback {what}: {error}");
 }
 
 fn dropped(desk: &Desk, call: &Call, what: Count, why: &str) {

@@ -217,7 +217,7 @@ fn a_player_that_is_refused_gets_nothing_by_any_protocol() -> Result<()> {
     }
     let stopped = web.calls().iter().any(|call| call.action() == "on_stop");
     ensure!(!stopped, "who never played cannot stop");
-    server.wait_log("the callback fails: the reply has code 1")?;
+    server.wait_log("the callback says no: the reply has code 1")?;
     Ok(())
 }
 
