@@ -254,37 +254,39 @@ impl Engine {
         }
     }
 
+    /// Asks one URL after another until one says no. No answer is a no, too, or as good as a yes,
+    /// as the configuration has it.
     async fn verdict(&self, call: &Call, desk: &Desk) -> Result<(), Refusal> {
+        let hook = call.hook.name();
+        let mut outcome = Count::Allowed;
         for url in &call.urls {
-            let attempt = async {
-                let limit = call.limit();
-                // The wait for a turn counts, so that nobody waits twice as long.
-                match timeout(limit, desk.questions.acquire()).await {
-                    Ok(_permit) => call.make(&self.trust, url).await,
-                    Err(_) => Err(HookError::Timeout(limit)),
-                }
+            let limit = call.limit();
+            // The wait for a turn counts, so that nobody waits twice as long.
+            let made = match timeout(limit, desk.questions.acquire()).await {
+                Ok(_permit) => call.make(&self.trust, url).await,
+                Err(_) => Err(HookError::Timeout(limit)),
             };
-            let made = attempt.await;
             book(desk, &made);
             let Err(error) = made else { continue };
             report(call, url, &error);
-            let hook = call.hook.name();
+            let denied = |count, why| {
+                desk.count(count);
+                let reason = format!("the {hook} callback {why}");
+                Err(Refusal::Denied { code: error.code(), reason })
+            };
             if error.is_no() {
-                desk.count(Count::Denied);
-                let reason = format!("the {hook} callback says no");
-                return Err(Refusal::Denied { code: error.code(), reason });
+                return denied(Count::Denied, "says no");
             }
             if !call.options.allow_when_down {
-                desk.count(Count::DeniedUnasked);
-                let reason = format!("the {hook} callback gives no answer");
-                return Err(Refusal::Denied { code: error.code(), reason });
+                return denied(Count::DeniedUnasked, "gives no answer");
             }
-            desk.count(Count::AllowedUnasked);
+            outcome = Count::AllowedUnasked;
+        }
+        if outcome == Count::AllowedUnasked {
             tracing::warn!(session = %call.session, hook,
                 "the session is let in without an answer (when_down allow)");
-            return Ok(());
         }
-        desk.count(Count::Allowed);
+        desk.count(outcome);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Callbacks, with real publishers and players.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -255,6 +256,27 @@ fn a_publisher_that_leaves_while_it_is_asked_about_is_gone_at_once() -> Result<(
     until("it is listed for ever", || {
         server.clients("fmle-publish").ok()?.is_empty().then_some(())
     })?;
+    Ok(())
+}
+
+#[test]
+fn a_viewer_over_http_that_leaves_while_it_is_asked_about_is_gone_at_once() -> Result<()> {
+    let web = Web::start(|call| match call.action() {
+        "on_play" => Say::Nothing,
+        _ => Say::Yes,
+    })?;
+    let server = start("callbacks-leave-http", &web, "timeout 300;")?;
+    let _publisher = publish(&server, "live/s")?;
+    for (path, name) in [("/live/s.flv", "s"), ("/live/s.m3u8", "s.m3u8")] {
+        let mut viewer = std::net::TcpStream::connect(server.http_address()?)?;
+        viewer.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())?;
+        let named =
+            move |call: &Call, action| call.action() == action && call.text("stream") == name;
+        let asked = web.wait("on_play", |call| named(call, "on_play"))?;
+        drop(viewer);
+        web.wait("on_stop", |call| named(call, "on_stop"))?;
+        ensure!(web.story(asked.text("client_id")) == ["on_play", "on_stop"], "{path}");
+    }
     Ok(())
 }
 
