@@ -13,6 +13,7 @@ mod desk;
 mod engine;
 mod error;
 mod event;
+mod names;
 pub mod reply;
 pub mod signature;
 mod tls;

@@ -190,6 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_has_the_address_that_the_playlist_leads_to() {
+        let of = |uri, playlist| {
+            let (sequence, duration_us, folder, path) = (0, 0, "", "");
+            url(&Segment { sequence, duration_us, folder, path, uri, playlist })
+        };
+        assert_eq!(of("s-0.ts", "live/s.m3u8"), "live/s-0.ts");
+        assert_eq!(of("s-0.ts", "s.m3u8"), "s-0.ts");
+        assert_eq!(of("https://cdn/s-0.ts", "live/s.m3u8"), "https://cdn/s-0.ts");
+    }
+
+    #[test]
     fn an_object_keeps_its_order_and_its_strings_closed() {
         let text = Object(String::new()).text("b", "x\",\"y\n").raw("a", format_args!("1")).end();
         assert_eq!(text, "{\"b\":\"x\\\",\\\"y\\n\",\"a\":1}");

@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 
 use super::error::HookError;
 use super::event::Hook;
+use super::names::Names;
 use super::reply::{self, MAX_REPLY, ReplyError};
 use super::signature;
 use super::tls::Trust;
@@ -59,6 +60,13 @@ impl Options {
             ca_file: vhost.str("http_hooks.ca_file").to_owned(),
         }
     }
+}
+
+/// What it takes to reach web servers.
+#[derive(Default)]
+pub(super) struct Wires {
+    names: Names,
+    trust: Trust,
 }
 
 /// A callback that is to be made, with all that the configuration said when its event came.
@@ -116,18 +124,19 @@ impl Call {
     }
 
     /// Makes the request to one of the URLs. Cancel safe: dropping it closes the connection.
-    pub(super) async fn make(&self, trust: &Trust, url: &str) -> Result<(), HookError> {
+    pub(super) async fn make(&self, wires: &Wires, url: &str) -> Result<(), HookError> {
         let exchange = async {
             let address = Address::parse(url)?;
             let origin = &address.origin;
-            let tcp = TcpStream::connect((origin.host.as_str(), origin.port)).await;
-            let tcp = tcp.map_err(HookError::Connect)?;
+            let at = wires.names.find(&origin.host, origin.port).await;
+            let at = at.map_err(HookError::Name)?;
+            let tcp = TcpStream::connect(at.as_slice()).await.map_err(HookError::Connect)?;
             // Head and body are one small packet; waiting for more gains nothing.
             let _ = tcp.set_nodelay(true);
             if !origin.tls {
                 return self.exchange(tcp, &address).await;
             }
-            let connector = trust.connector(&self.options.ca_file)?;
+            let connector = wires.trust.connector(&self.options.ca_file)?;
             let invalid = |e| HookError::Tls(std::io::Error::other(e));
             let name = ServerName::try_from(origin.host.clone()).map_err(invalid)?;
             let tls = connector.connect(name, tcp).await.map_err(HookError::Tls)?;

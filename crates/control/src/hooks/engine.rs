@@ -16,11 +16,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::call::{Call, shown};
+use super::call::{Call, Wires, shown};
 use super::desk::{Count, Desk, Desks, Place};
 use super::error::HookError;
 use super::event::Hook;
-use super::tls::Trust;
 
 /// Jobs that may wait in one lane. A session makes a handful; segments add one every few seconds.
 const LANE: usize = 256;
@@ -63,7 +62,7 @@ struct Lane {
 pub(super) struct Engine {
     lanes: Mutex<HashMap<Key, Lane>>,
     pub(super) desks: Desks,
-    trust: Trust,
+    wires: Wires,
 }
 
 /// Tells what ends a session's stay that was asked about by `hook`.
@@ -181,7 +180,7 @@ impl Engine {
         while let Some(&url) = urls.peek() {
             let attempt = async {
                 let _permit = desk.notices.acquire().await;
-                call.make(&self.trust, url).await
+                call.make(&self.wires, url).await
             };
             let made = tokio::select! {
                 made = attempt => made,
@@ -263,7 +262,7 @@ impl Engine {
             let limit = call.limit();
             // The wait for a turn counts, so that nobody waits twice as long.
             let made = match timeout(limit, desk.questions.acquire()).await {
-                Ok(_permit) => call.make(&self.trust, url).await,
+                Ok(_permit) => call.make(&self.wires, url).await,
                 Err(_) => Err(HookError::Timeout(limit)),
             };
             book(desk, &made);

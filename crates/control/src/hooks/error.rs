@@ -10,6 +10,8 @@ use super::tls::TrustError;
 pub(super) enum HookError {
     #[error("the URL cannot be used: {0}")]
     Address(#[from] AddressError),
+    #[error("the name of the server is not found: {0}")]
+    Name(std::io::Error),
     #[error("cannot connect: {0}")]
     Connect(std::io::Error),
     #[error("TLS fails: {0}")]
@@ -44,7 +46,9 @@ impl HookError {
     /// Whether a notification is worth another try.
     pub(super) const fn is_passing(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Tls(_) | Self::Http(_) | Self::Timeout(_) => true,
+            Self::Name(_) | Self::Connect(_) | Self::Tls(_) | Self::Http(_) | Self::Timeout(_) => {
+                true
+            }
             Self::Address(_) | Self::Trust(_) => false,
             Self::Reply(reply) => reply.is_passing(),
         }
