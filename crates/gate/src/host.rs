@@ -16,7 +16,7 @@ use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::options;
 use crate::session::{Session, Sessions};
-use crate::visit::{ClientHold, PlayAsked, PlayGrant, Publication, Visit};
+use crate::visit::{ClientHold, PlayAsked, PlayGrant, Publication, Visit, await_answer};
 
 /// What a host is made of.
 pub struct HostParts {
@@ -200,9 +200,7 @@ impl Host {
         let visit = self.arrive(session, intent).await?;
         let hold = ClientHold::new(visit.clone());
         self.connect(&visit).await?;
-        if let Some(answer) = self.admission.publish(&visit) {
-            answer.await?;
-        }
+        await_answer(&visit.session, self.admission.publish(&visit)).await?;
         let config = self.config();
         let vhost = vhost_of(&config, &visit.stream.key)?;
         let owner = Publication::new(visit.clone());
@@ -270,9 +268,7 @@ impl Host {
         mut intent: Intent,
     ) -> Result<Arc<Visit>, Refusal> {
         let key = self.resolve(&mut intent)?;
-        if let Some(answer) = self.admission.admit(&intent) {
-            answer.await?;
-        }
+        await_answer(session, self.admission.admit(&intent)).await?;
         let stream = self.hub.open(&key);
         session.identify(intent.detail.clone(), Some(stream.clone()));
         Ok(Visit::new(self, session, stream, intent.detail))
@@ -280,10 +276,8 @@ impl Host {
 
     /// Asks about the connection, once, where the protocol has one.
     async fn connect(self: &Arc<Self>, visit: &Arc<Visit>) -> Result<(), Refusal> {
-        if visit.session.first_stream(self)
-            && let Some(answer) = self.admission.connect(visit)
-        {
-            answer.await?;
+        if visit.session.first_stream(self) {
+            await_answer(&visit.session, self.admission.connect(visit)).await?;
         }
         Ok(())
     }

@@ -53,6 +53,22 @@ impl Visit {
     }
 }
 
+/// Waits for an answer, unless the session is kicked off meanwhile.
+pub(crate) async fn await_answer(session: &SessionInfo, answer: Answer) -> Result<(), Refusal> {
+    let Some(answer) = answer else { return Ok(()) };
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        _ = session.kicked() => {
+            let reason = "the session was ended while it was asked about".to_owned();
+            Err(Refusal::Denied { code: KICKED, reason })
+        }
+    }
+}
+
+/// SRS's code for what went wrong with a kick, and for nothing else of ours.
+const KICKED: u32 = 400;
+
 /// Counts a client of a stream while it lives, and tells of a player's end.
 pub struct ClientHold {
     visit: Arc<Visit>,
@@ -180,10 +196,8 @@ impl PlayAsked {
     /// # Errors
     /// [`Refusal`]: the player gets nothing.
     pub async fn begin(mut self) -> Result<PlayGrant, Refusal> {
-        if let Some(answer) = self.answer.take() {
-            answer.await?;
-        }
         if let Some(hold) = &mut self.grant.hold {
+            await_answer(&hold.visit.session, self.answer.take()).await?;
             hold.plays = true;
         }
         Ok(self.grant)

@@ -423,11 +423,11 @@ async fn attend<T>(
     // client leaves is noticed when the answer is there.
     let mut room = true;
     poll_fn(|cx| {
-        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            return Poll::Ready(Ok(answer));
-        }
         if let Poll::Ready(why) = session.poll_kicked(cx) {
             return Poll::Ready(Err(kicked_off(why)));
+        }
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Ok(answer));
         }
         if !room {
             return Poll::Pending;

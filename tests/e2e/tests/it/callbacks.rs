@@ -260,6 +260,35 @@ fn a_publisher_that_leaves_while_it_is_asked_about_is_gone_at_once() -> Result<(
 }
 
 #[test]
+fn whoever_is_kicked_off_while_it_is_asked_about_goes_at_once() -> Result<()> {
+    let web = Web::start(|call| match call.action() {
+        "on_play" => Say::Nothing,
+        _ => Say::Yes,
+    })?;
+    let server = start("callbacks-kick", &web, "timeout 300;")?;
+    let _publisher = publish(&server, "live/s")?;
+    let mut player = Own::connect(&server, "live/s?by=rtmp", Role::Play)?;
+    turns(&mut player, "Play.Start", |e| *e == Event::PlayStarted)?;
+    let at = server.http_address()?;
+    let ask = |path: &'static str| std::thread::spawn(move || http::get(at, path));
+    let viewers = [ask("/live/s.flv?by=flv"), ask("/live/s.m3u8?by=hls")];
+    for by in ["?by=rtmp", "?by=flv", "?by=hls"] {
+        let of = |call: &Call, action| call.action() == action && call.text("param") == by;
+        let call = web.wait("on_play", |call| of(call, "on_play"))?;
+        let path = format!("/api/v1/clients/{}", call.text("client_id"));
+        let answer = http::ask(server.api_address()?, "DELETE", &path, &[])?;
+        ensure!(answer.status == 200 && answer.text().contains("\"code\":0"), "{answer:?}");
+        web.wait("on_stop", |call| of(call, "on_stop"))?;
+    }
+    to_the_end(&mut player)?;
+    for viewer in viewers {
+        let answer = viewer.join().map_err(|_| e2e::anyhow!("a viewer panicked"))??;
+        ensure!(answer.status == 403, "{}: {}", answer.status, answer.text());
+    }
+    Ok(())
+}
+
+#[test]
 fn a_viewer_over_http_that_leaves_while_it_is_asked_about_is_gone_at_once() -> Result<()> {
     let web = Web::start(|call| match call.action() {
         "on_play" => Say::Nothing,
