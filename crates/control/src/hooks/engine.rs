@@ -344,7 +344,11 @@ struct LaneEnd<'a> {
 impl Drop for LaneEnd<'_> {
     fn drop(&mut self) {
         if !self.over {
-            self.engine.lanes().remove(self.key);
+            let mut lanes = self.engine.lanes();
+            let lane = lanes.remove(self.key);
+            // What waits in it may tell of ends when it goes, and meet this lock.
+            drop(lanes);
+            drop(lane);
         }
     }
 }
