@@ -4,7 +4,8 @@
     HOOK_SECRET=change-me HOOK_TOKEN=letmein python3 conf/hooks.py
 
 Prints what the server tells and keeps a list of who is there. With HOOK_SECRET, requests must be
-signed with it; with HOOK_TOKEN, publishers must bring `?token=` of that value.
+signed with it; with HOOK_TOKEN, publishers must bring `?token=` of that value. HOOK_PORT
+is 8085 unless told.
 """
 
 import hashlib
@@ -49,8 +50,8 @@ def decide(event):
             there[client] = f"{action[3:]} {event['stream_url']} from {event['ip']}"
         elif action in ("on_unpublish", "on_stop", "on_close"):
             there.pop(client, None)
-        count = len(there)
-    print(f"{action:12} client={client} {count} there: {json.dumps(event)}", flush=True)
+        line = f"{action:12} client={client} {len(there)} there: {json.dumps(event)}"
+        print(line, flush=True)
     return 0
 
 
@@ -84,6 +85,12 @@ class Hook(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    # Viewers leave by the hundred when a stream ends; the default of 5 lets the rest wait a second.
+    request_queue_size = 512
+
+
 if __name__ == "__main__":
-    print("callbacks are taken at http://127.0.0.1:8085", flush=True)
-    ThreadingHTTPServer(("127.0.0.1", 8085), Hook).serve_forever()
+    server = Server(("127.0.0.1", int(os.environ.get("HOOK_PORT", "8085"))), Hook)
+    print(f"callbacks are taken at http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use e2e::own::{self, Clip, Own};
+use e2e::program::command;
 use e2e::web::{Call, Say, Web};
-use e2e::{Result, Server, Start, ensure, http, until};
+use e2e::{Program, Result, Server, Start, ensure, http, need, until};
 use rtmp::session::client::{Event, Role};
 
 const TURN: Duration = Duration::from_millis(50);
@@ -256,6 +257,44 @@ fn a_publisher_that_leaves_while_it_is_asked_about_is_gone_at_once() -> Result<(
     until("it is listed for ever", || {
         server.clients("fmle-publish").ok()?.is_empty().then_some(())
     })?;
+    Ok(())
+}
+
+#[test]
+fn the_web_server_of_the_documents_does_what_they_say() -> Result<()> {
+    need!("python3");
+    let dir = e2e::folder()?.join("run/callbacks-python-web");
+    std::fs::create_dir_all(&dir)?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../conf/hooks.py");
+    let mut command = command("python3", [script]);
+    command.env("HOOK_PORT", "0").env("HOOK_SECRET", "s3cret").env("HOOK_TOKEN", "letmein");
+    let python = Program::start(command, &dir, "python")?;
+    let url = until("the web server does not start", || {
+        let said = python.output();
+        let url = said.strip_prefix("callbacks are taken at ")?.lines().next()?;
+        Some(url.to_owned())
+    })?;
+    let config = |secret: &str| {
+        format!(
+            "listen RTMP;\ndaemon off;\nsrs_log_tank console;\n\
+             http_api {{ enabled on; listen API; }}\n\
+             vhost __defaultVhost__ {{ http_hooks {{ enabled on; on_publish {url}/a; \
+             on_unpublish {url}/a; secret {secret}; }} }}\n"
+        )
+    };
+    let server = Start::config("callbacks-python", &config("s3cret")).ready()?;
+    own::refused(&server, "live/s")?;
+    own::refused(&server, "live/s?token=guess")?;
+    drop(publish(&server, "live/s?token=letmein")?);
+    until("on_unpublish", || python.output().contains("on_unpublish").then_some(()))?;
+    let said = python.output();
+    ensure!(said.contains("1 there") && said.contains("0 there"), "{said}");
+    // Whoever has not the secret is not believed.
+    server.rewrite(&config("other"))?;
+    server.reload()?;
+    server.wait_log("reload config success")?;
+    own::refused(&server, "live/s?token=letmein")?;
+    server.wait_log("the callback says no: status 401")?;
     Ok(())
 }
 
