@@ -3,15 +3,19 @@
 //! [`config`] turns files and environment into a checked snapshot, [`reload`] replaces it while
 //! the server runs; [`log`] and [`process`] are how the server appears to its operator. [`api`] is
 //! the HTTP API of SRS and what belongs beside it, [`metrics`] its figures for Prometheus, [`files`]
-//! serves static files; `events` tells listeners what happens; [`sampler`] measures process, system and traffic and cleans up behind
+//! serves static files; [`admission`] says who may come in, and [`hooks`] asks and tells web servers
+//! about it; `events` tells listeners what happens; [`sampler`] measures process, system and traffic
+//! and cleans up behind
 //! streams that nobody uses.
 //!
 //! Runs on a small runtime of its own; a gate is known here only as `dyn Gate`.
 
+pub mod admission;
 pub mod api;
 pub mod config;
 mod events;
 pub mod files;
+pub mod hooks;
 pub mod log;
 pub mod metrics;
 pub mod process;

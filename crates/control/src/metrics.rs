@@ -4,7 +4,7 @@
 //! nothing is counted twice. Names that begin with `srs_` are those of SRS's exporter; ours begin
 //! with `millrace_`. Counters never go back, also when the stream they came from has gone.
 
-mod text;
+pub(crate) mod text;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -87,6 +87,7 @@ pub fn render(host: &Host, figures: &Figures) -> String {
     if host.config().root().bool("exporter.streams") {
         traffic::streams(&mut out, figures, &streams);
     }
+    figures.hooks.render(&mut out);
     out.finish()
 }
 

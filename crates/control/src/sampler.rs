@@ -22,6 +22,7 @@ use hub::Stream;
 
 use crate::api::Reload;
 use crate::events::Events;
+use crate::hooks::Hooks;
 use health::StreamHealth;
 use ledger::Ledger;
 use lines::Lines;
@@ -41,20 +42,28 @@ pub struct Figures {
     ledger: Mutex<Ledger>,
     /// What happens, for those who listen.
     pub(crate) events: Events,
+    /// The callbacks, which keep their own books.
+    pub hooks: Hooks,
 }
 
 impl Default for Figures {
     fn default() -> Self {
+        Self::new(Hooks::new(None))
+    }
+}
+
+impl Figures {
+    /// Figures of a process that makes these callbacks.
+    pub fn new(hooks: Hooks) -> Self {
         Self {
             started: Instant::now(),
             sample: ArcSwap::default(),
             ledger: Mutex::default(),
             events: Events::default(),
+            hooks,
         }
     }
-}
 
-impl Figures {
     /// How long the server has been running.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()

@@ -1,10 +1,12 @@
-//! Who may publish and play. Gates ask; the control plane answers.
+//! Who may publish and play, and what came of it. Gates ask; the control plane answers.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::session::Detail;
+use crate::session::{Detail, SessionInfo};
+use crate::visit::Visit;
 
 /// What a session asks for.
 #[derive(Clone, Debug)]
@@ -51,23 +53,69 @@ impl Refusal {
     }
 }
 
-/// Decides on intents. One for all protocols, so authentication is the same on each (P8).
+/// An answer that takes time; `None`: yes, and nobody had to be asked. Dropping it withdraws the
+/// question.
+pub type Answer = Option<BoxFuture<'static, Result<(), Refusal>>>;
+
+/// A part of a stream that was made into a file or a piece of memory, ready to be fetched.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    /// Its number within the stream.
+    pub sequence: u64,
+    /// Its length in microseconds.
+    pub duration_us: i64,
+    /// The folder that the paths below are relative to, as configured.
+    pub folder: &'a str,
+    /// Its file.
+    pub path: &'a str,
+    /// Its URI as the playlist has it.
+    pub uri: &'a str,
+    /// The playlist's file.
+    pub playlist: &'a str,
+}
+
+/// Something that has happened and cannot be refused. Each is told once, in the order in which it
+/// happened to its session.
+#[derive(Clone, Copy)]
+pub enum Event<'a> {
+    /// A publisher has gone, and what was made of its stream is complete.
+    Unpublished(&'a Arc<Visit>),
+    /// A player has gone, or plays something else.
+    Stopped(&'a Arc<Visit>),
+    /// A connection is over, of those that [`Admission::connect`] was asked about.
+    Closed(&'a SessionInfo),
+    /// A segment of what a publisher sends is out.
+    Segment(&'a Visit, Segment<'a>),
+}
+
+/// Decides on what sessions ask for, and is told what happens to them. One for all protocols, so
+/// authentication is the same on each (P8). Called by [`Host`](crate::Host) on shards: nothing here
+/// may block, and what takes time belongs on the control runtime.
 pub trait Admission: Send + Sync {
-    /// May it publish?
-    fn publish<'a>(&'a self, intent: &'a Intent) -> BoxFuture<'a, Result<(), Refusal>>;
-    /// May it play?
-    fn play<'a>(&'a self, intent: &'a Intent) -> BoxFuture<'a, Result<(), Refusal>>;
+    /// Rules of the house, before anything else. The session is not listed yet.
+    fn admit(&self, _: &Intent) -> Answer {
+        None
+    }
+    /// May the connection stay? Asked once per connection, when it first wants a stream; only of
+    /// protocols whose connections outlive their streams (RTMP).
+    fn connect(&self, _: &Arc<Visit>) -> Answer {
+        None
+    }
+    /// May it publish? Asked before the client is told, and before the stream is taken: it may be
+    /// busy all the same.
+    fn publish(&self, _: &Arc<Visit>) -> Answer {
+        None
+    }
+    /// May it play? Asked before the player gets anything of the stream.
+    fn play(&self, _: &Arc<Visit>) -> Answer {
+        None
+    }
+    /// Takes note of what has happened.
+    fn tell(&self, _: Event<'_>) {}
 }
 
 /// Lets everybody in: what a configuration without rules means.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenDoor;
 
-impl Admission for OpenDoor {
-    fn publish<'a>(&'a self, _: &'a Intent) -> BoxFuture<'a, Result<(), Refusal>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-    fn play<'a>(&'a self, _: &'a Intent) -> BoxFuture<'a, Result<(), Refusal>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
+impl Admission for OpenDoor {}

@@ -5,19 +5,19 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hub::{Delivery, Histogram, Hub, Publisher, Shard, ShardHandle, Stream, StreamKey};
+use hub::{Histogram, Hub, Publisher, Shard, ShardHandle, StreamKey};
 use tokio::runtime::Handle;
 
 use crate::admission::{Admission, Intent, Refusal};
-use crate::conf::Config;
+use crate::conf::{Config, VhostSection};
 use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::listen::Inherited;
 use crate::options;
-use crate::session::{Session, Sessions};
+use crate::session::{Session, SessionInfo, Sessions};
+use crate::visit::{ClientHold, PlayAsked, PlayGrant, Publication, Visit, await_answer};
 
 /// What a host is made of.
 pub struct HostParts {
@@ -29,7 +29,7 @@ pub struct HostParts {
     pub config: Arc<Config>,
     /// Who we are.
     pub identity: Identity,
-    /// Who decides on publish and play.
+    /// Who decides on publish and play, and is told what came of it.
     pub admission: Box<dyn Admission>,
     /// The runtime of the control plane.
     pub control: Handle,
@@ -216,20 +216,22 @@ impl Host {
         self: &Arc<Self>,
         shard: &Rc<Shard>,
         session: &Session,
-        mut intent: Intent,
+        intent: Intent,
     ) -> Result<(Publisher, ClientHold), Refusal> {
-        let key = self.resolve(&mut intent)?;
-        self.admission.publish(&intent).await?;
+        let visit = self.arrive(session, intent).await?;
+        let hold = ClientHold::new(visit.clone());
+        self.connect(&visit).await?;
+        await_answer(&visit.session, self.admission.publish(&visit)).await?;
         let config = self.config();
-        let vhost =
-            config.vhost(&key.vhost).ok_or_else(|| Refusal::Vhost(key.vhost.to_string()))?;
-        let stream = self.hub.open(&key);
-        let publisher = stream
-            .publish(&self.hub, shard, (*session).clone(), options::publish_options(&vhost))
+        let vhost = vhost_of(&config, &visit.stream.key)?;
+        let owner = Publication::new(visit.clone());
+        let publisher = visit
+            .stream
+            .publish(&self.hub, shard, owner.clone(), options::publish_options(&vhost))
             .map_err(|busy| Refusal::Busy(busy.by))?;
         self.admitted(session);
-        session.identify(intent.detail, Some(stream.clone()));
-        Ok((publisher, ClientHold::new(stream)))
+        owner.begin();
+        Ok((publisher, hold))
     }
 
     /// Asks to play. The stream may not be published yet.
@@ -239,26 +241,74 @@ impl Host {
     pub async fn play(
         self: &Arc<Self>,
         session: &Session,
-        mut intent: Intent,
+        intent: Intent,
     ) -> Result<PlayGrant, Refusal> {
-        let key = self.resolve(&mut intent)?;
-        self.admission.play(&intent).await?;
+        self.ask_to_play(session, intent).await?.begin().await
+    }
+
+    /// The first half of [`play`](Self::play): the rules and the connection. The second is
+    /// [`PlayAsked::begin`].
+    ///
+    /// # Errors
+    /// [`Refusal`], to be told to the client in its protocol's words.
+    pub async fn ask_to_play(
+        self: &Arc<Self>,
+        session: &Session,
+        intent: Intent,
+    ) -> Result<PlayAsked, Refusal> {
+        let visit = self.arrive(session, intent).await?;
+        let hold = ClientHold::new(visit.clone());
+        self.connect(&visit).await?;
+        let grant = self.grant(hold)?;
+        Ok(PlayAsked { grant, answer: self.admission.play(&visit) })
+    }
+
+    /// Goes on playing in another form, with the options in force now. Nobody is asked again.
+    ///
+    /// # Errors
+    /// [`Refusal::Vhost`] when the virtual host is no more.
+    pub fn play_on(&self, hold: ClientHold) -> Result<PlayGrant, Refusal> {
+        self.grant(hold)
+    }
+
+    fn grant(&self, hold: ClientHold) -> Result<PlayGrant, Refusal> {
         let config = self.config();
-        let vhost =
-            config.vhost(&key.vhost).ok_or_else(|| Refusal::Vhost(key.vhost.to_string()))?;
-        let grant = PlayGrant {
-            stream: self.hub.open(&key),
+        let vhost = vhost_of(&config, &hold.stream().key)?;
+        Ok(PlayGrant {
+            stream: hold.stream().clone(),
             delivery: options::delivery(&vhost),
             queue_length: options::queue_length(&vhost),
             from_key: vhost.bool("play.gop_cache"),
-            hold: None,
-        };
-        self.admitted(session);
-        session.identify(intent.detail, Some(grant.stream.clone()));
-        Ok(PlayGrant { hold: Some(ClientHold::new(grant.stream.clone())), ..grant })
+            hold: Some(hold),
+        })
     }
 
-    fn admitted(&self, session: &Session) {
+    /// Lets in whom the rules of the house let in, and lists the session.
+    async fn arrive(
+        self: &Arc<Self>,
+        session: &Session,
+        mut intent: Intent,
+    ) -> Result<Arc<Visit>, Refusal> {
+        let key = self.resolve(&mut intent)?;
+        await_answer(session, self.admission.admit(&intent)).await?;
+        let stream = self.hub.open(&key);
+        session.identify(intent.detail.clone(), Some(stream.clone()));
+        Ok(Visit::new(self, session, stream, intent.detail))
+    }
+
+    /// Asks about the connection, once, where the protocol has one.
+    async fn connect(self: &Arc<Self>, visit: &Arc<Visit>) -> Result<(), Refusal> {
+        if visit.session.first_stream(self) {
+            await_answer(&visit.session, self.admission.connect(visit)).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn admission(&self) -> &dyn Admission {
+        &*self.admission
+    }
+
+    pub(crate) fn admitted(&self, session: &SessionInfo) {
         let us = session.alive().as_micros();
         self.admitted_us.observe(u64::try_from(us).unwrap_or(u64::MAX));
     }
@@ -286,46 +336,8 @@ pub fn strip_extension(name: &str) -> &str {
     }
 }
 
-/// Permission to play.
-pub struct PlayGrant {
-    /// The stream; possibly without a publisher yet.
-    pub stream: Arc<Stream>,
-    /// How its players are served.
-    pub delivery: Delivery,
-    /// How far behind a player may fall.
-    pub queue_length: Duration,
-    /// Start at the last key frame.
-    pub from_key: bool,
-    /// Keeps the stream in the registry and counts the client; keep it as long as you play.
-    pub hold: Option<ClientHold>,
-}
-
-impl PlayGrant {
-    /// Options for the hub.
-    pub fn subscribe_options(&self, session: &Session) -> hub::SubscribeOptions {
-        hub::SubscribeOptions {
-            queue_length: self.queue_length,
-            session: session.id.clone(),
-            counters: session.counters.clone(),
-            from_key: self.from_key,
-        }
-    }
-}
-
-/// Counts a client of a stream while it lives.
-pub struct ClientHold(Arc<Stream>);
-
-impl ClientHold {
-    fn new(stream: Arc<Stream>) -> Self {
-        stream.stats.clients.fetch_add(1, Relaxed);
-        Self(stream)
-    }
-}
-
-impl Drop for ClientHold {
-    fn drop(&mut self) {
-        self.0.stats.clients.fetch_sub(1, Relaxed);
-    }
+fn vhost_of<'a>(config: &'a Config, key: &StreamKey) -> Result<VhostSection<'a>, Refusal> {
+    config.vhost(&key.vhost).ok_or_else(|| Refusal::Vhost(key.vhost.to_string()))
 }
 
 /// One connection's place under the limits.

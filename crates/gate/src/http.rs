@@ -10,6 +10,7 @@ mod body;
 pub mod client;
 mod serve;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -116,6 +117,16 @@ where
             }
         }
     })
+}
+
+/// The viewer's address as proxies in front claim it: the first of `X-Forwarded-For`, else
+/// `X-Real-IP`. Anybody can write these.
+pub fn claimed_ip(headers: &http::HeaderMap) -> Option<IpAddr> {
+    let of = |name: &str| {
+        let first = headers.get(name)?.to_str().ok()?.split(',').next()?.trim();
+        first.parse().ok()
+    };
+    of("x-forwarded-for").or_else(|| of("x-real-ip"))
 }
 
 /// A plain-text answer.

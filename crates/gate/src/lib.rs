@@ -18,19 +18,21 @@ pub mod player;
 pub mod session;
 pub mod socket;
 pub mod tls;
+pub mod visit;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-pub use admission::{Admission, Intent, OpenDoor, Refusal};
-pub use host::{ClientHold, Host, HostParts, PlayGrant};
+pub use admission::{Admission, Answer, Event, Intent, OpenDoor, Refusal, Segment};
+pub use host::{Host, HostParts};
 pub use identity::Identity;
 pub use limits::Limits;
 pub use listen::{Inherited, ListenerSet, Served, Wanted};
 pub use player::Player;
 pub use session::{Close, Detail, Fault, Session, SessionInfo, Sessions};
 pub use socket::Socket;
+pub use visit::{ClientHold, PlayAsked, PlayGrant, Publication, Visit};
 
 /// Changes of one gate that are ready to be made and can no longer fail.
 pub trait Prepared: Send {

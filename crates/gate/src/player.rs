@@ -10,9 +10,9 @@ use std::time::Duration;
 use hub::{End, Form, Shard, Subscriber};
 use tokio::time::{Sleep, sleep};
 
-use crate::host::{ClientHold, PlayGrant};
 use crate::session::{Close, Session};
 use crate::socket::Socket;
+use crate::visit::{ClientHold, PlayGrant};
 
 /// Bytes encrypted at a time: four TLS records.
 const PULL: usize = 64 * 1024;
@@ -24,7 +24,7 @@ pub struct Player {
     /// Over TLS: what is on its way.
     pull: Option<Box<RefCell<Pull>>>,
     patience: Duration,
-    _hold: Option<ClientHold>,
+    hold: Option<ClientHold>,
 }
 
 impl Player {
@@ -48,12 +48,17 @@ impl Player {
             Socket::Tcp(_) => None,
             Socket::Tls(_) => Some(Box::new(RefCell::new(Pull::new(socket)))),
         };
-        Self { sub, pull, patience: grant.queue_length, _hold: grant.hold }
+        Self { sub, pull, patience: grant.queue_length, hold: grant.hold }
     }
 
     /// The subscription, for control messages and pausing.
     pub fn subscriber(&self) -> &Subscriber {
         &self.sub
+    }
+
+    /// Leaves the stream; the place in it is for who plays on in another form.
+    pub fn leave(self) -> Option<ClientHold> {
+        self.hold
     }
 
     /// Serves until it ends by itself. Cancel safe: may be dropped and called again.

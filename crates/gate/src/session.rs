@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use futures_util::task::AtomicWaker;
 use hub::{Counters, EndPublish, PublisherOwner, Stream};
 
+use crate::admission::Event;
+use crate::host::Host;
 use crate::identity::random_id;
 
 /// Whose fault it was that a session ended. Decides the log level and the reply.
@@ -164,6 +166,11 @@ pub struct SessionInfo {
     /// Rates for the API.
     pub rate: Mutex<Rate>,
     forwarded: OnceLock<Box<IpAddr>>,
+    claimed: OnceLock<Box<IpAddr>>,
+    /// Its protocol has connections that outlive streams.
+    connects: AtomicBool,
+    /// Who was asked about the connection, and is told of its end.
+    asked: OnceLock<Arc<Host>>,
     detail: OnceLock<Arc<Detail>>,
     stream: Mutex<Option<Arc<Stream>>>,
     kick: AtomicWaker,
@@ -185,6 +192,33 @@ impl SessionInfo {
     /// Remembers the client's address as a proxy in front told it; the first one counts.
     pub fn set_forwarded(&self, ip: IpAddr) {
         let _ = self.forwarded.set(Box::new(ip));
+    }
+
+    /// The address that a header of the request claims the viewer has (`X-Forwarded-For`). Anybody
+    /// can write one: it is for books, never for rules.
+    pub fn claimed_ip(&self) -> Option<IpAddr> {
+        self.claimed.get().map(|ip| **ip)
+    }
+
+    /// Remembers the address that a header claims; the first one counts.
+    pub fn set_claimed(&self, ip: IpAddr) {
+        let _ = self.claimed.set(Box::new(ip));
+    }
+
+    /// Says that the session is a connection that may carry several streams, one after another:
+    /// [`Admission::connect`](crate::Admission::connect) is asked about it and told of its end.
+    pub fn is_connection(&self) {
+        self.connects.store(true, Relaxed);
+    }
+
+    /// The host, once the connection was asked about.
+    pub fn host(&self) -> Option<&Arc<Host>> {
+        self.asked.get()
+    }
+
+    /// Whether the connection is to be asked about now: with its first stream, once.
+    pub(crate) fn first_stream(&self, host: &Arc<Host>) -> bool {
+        self.connects.load(Relaxed) && self.asked.set(host.clone()).is_ok()
     }
 
     /// The stream it is on.
@@ -244,6 +278,14 @@ impl PublisherOwner for SessionInfo {
     }
     fn id(&self) -> &str {
         &self.id
+    }
+}
+
+impl Drop for SessionInfo {
+    fn drop(&mut self) {
+        if let Some(host) = self.asked.get().cloned() {
+            host.admission().tell(Event::Closed(self));
+        }
     }
 }
 
@@ -386,6 +428,9 @@ impl Sessions {
             counters: Arc::default(),
             rate: Mutex::default(),
             forwarded: OnceLock::new(),
+            claimed: OnceLock::new(),
+            connects: AtomicBool::new(false),
+            asked: OnceLock::new(),
             detail: OnceLock::new(),
             stream: Mutex::new(None),
             kick: AtomicWaker::new(),

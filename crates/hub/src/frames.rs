@@ -9,7 +9,7 @@ use crate::bell::Bell;
 use media::{Frame, Kind};
 
 use crate::shard::Shard;
-use crate::stream::{Headers, PURE_AUDIO_FRAMES, Stream};
+use crate::stream::{Headers, PURE_AUDIO_FRAMES, PublisherOwner, Stream};
 
 /// Frames a receiver may fall behind: 10 s of 60 fps video with audio. The receiver runs on the
 /// same thread as the pushes, so more than a read's worth gathers only when its task is stuck.
@@ -18,8 +18,8 @@ const DEPTH: usize = 1024;
 /// What a frame receiver gets, in order.
 #[derive(Clone, Debug)]
 pub enum Received {
-    /// A publisher has begun.
-    Published,
+    /// This publisher has begun. Who holds on to it lets its end wait (see [`PublisherOwner`]).
+    Published(Arc<dyn PublisherOwner>),
     /// A frame.
     Frame(Arc<Frame>),
     /// The publisher has gone.

@@ -415,8 +415,8 @@ impl Shard {
         let snapshot = stream.attach(self.id(), &self.handle.frames);
         let queue = Rc::new(FrameQueue::default());
         queue.is_new(snapshot.seq);
-        if snapshot.active {
-            queue.push_event(Received::Published);
+        if let Some(owner) = snapshot.owner {
+            queue.push_event(Received::Published(owner));
             for frame in snapshot.headers.in_order() {
                 queue.push(frame);
             }
@@ -488,12 +488,12 @@ impl Shard {
                         q.push(&frame);
                     },
                 ),
-                What::Published => {
+                What::Published(owner) => {
                     self.each(
                         stream,
                         seq,
                         |r| r.refresh(None),
-                        |q| q.push_event(Received::Published),
+                        |q| q.push_event(Received::Published(owner.clone())),
                     );
                 }
                 What::Unpublished => {

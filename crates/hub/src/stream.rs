@@ -142,7 +142,7 @@ pub(crate) struct Snapshot {
     pub(crate) headers: Arc<Headers>,
     pub(crate) gop: Vec<Arc<Frame>>,
     pub(crate) seq: u64,
-    pub(crate) active: bool,
+    pub(crate) owner: Option<Arc<dyn PublisherOwner>>,
 }
 
 /// One live stream. Shared between threads; lives as long as somebody holds it or a client uses it.
@@ -265,7 +265,7 @@ impl Stream {
             headers: inner.headers.clone(),
             gop: inner.gop.clone(),
             seq: inner.seq,
-            active: inner.publisher.is_some(),
+            owner: inner.publisher.as_ref().map(|p| p.owner.clone()),
         }
     }
 
@@ -314,7 +314,7 @@ impl Stream {
             self.end_of_publish(&mut inner);
         }
         inner.last_publisher = owner.id().to_owned();
-        inner.publisher = Some(Slot { epoch, owner, seen_ms: seen_ms.clone() });
+        inner.publisher = Some(Slot { epoch, owner: owner.clone(), seen_ms: seen_ms.clone() });
         inner.door.reconfigure(&options.door);
         inner.door.republish();
         inner.rule = GopRule::new(&options);
@@ -326,7 +326,8 @@ impl Stream {
         let seq = inner.seq;
         for taker in &mut inner.takers {
             taker.lost = 0;
-            taker.tx.send_event(ShardMsg { stream: self.id, seq, what: What::Published });
+            let what = What::Published(owner.clone());
+            taker.tx.send_event(ShardMsg { stream: self.id, seq, what });
         }
         drop(inner);
         if let Some(old) = old {
@@ -366,7 +367,7 @@ impl Stream {
         if inner.publisher.as_ref().is_none_or(|p| p.epoch != epoch) {
             return false;
         }
-        inner.publisher = None;
+        let gone = inner.publisher.take();
         inner.silent_since = Some(Instant::now());
         // Before the subscribers are told, who may ask.
         self.active.store(false, Relaxed);
@@ -375,6 +376,8 @@ impl Stream {
             inner.idle_since = Some(Instant::now());
         }
         drop(inner);
+        // Its end may be told to others, who must not meet the lock.
+        drop(gone);
         self.changed.send_modify(|v| *v = v.wrapping_add(1));
         true
     }

@@ -10,7 +10,8 @@ use httpflv::HttpFlv;
 use rtmp::RtmpGate;
 
 /// What this build can do, in the words of `/api/v1/features`.
-pub(crate) const FEATURES: &[&str] = &["ssl", "hls", "api", "httpd", "stat", "tcp_nodelay", "mr"];
+pub(crate) const FEATURES: &[&str] =
+    &["ssl", "hls", "callback", "api", "httpd", "stat", "tcp_nodelay", "mr"];
 
 /// Everything that serves.
 pub(crate) struct Gates {

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use control::admission::Admission;
 use control::api::{self, ApiParts, Token};
 use control::config::{Diagnostic, Disk, Request, Severity};
 use control::files::FilesMount;
+use control::hooks::Hooks;
 use control::log;
 use control::process::handover::{self, HandoverError, Inheritance, Origin, Predecessor};
 use control::process::{self, Phase, PidFile, ProcessError};
 use control::reload::Reloader;
 use control::sampler::{self, Figures};
 use gate::conf::Config;
-use gate::{Host, HostParts, Identity, Inherited, OpenDoor, PrepareError};
+use gate::{Host, HostParts, Identity, Inherited, PrepareError};
 use hub::Hub;
 
 use crate::gates::{FEATURES, Gates};
@@ -23,6 +25,9 @@ use crate::{banner, demo};
 
 /// Longest wait for sessions to end by themselves after a stop was asked for.
 const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// Longest wait for callbacks to be made after all sessions have ended.
+const LAST_CALLBACKS: Duration = Duration::from_secs(3);
 
 /// What the command line decided.
 pub(crate) struct Start {
@@ -188,17 +193,18 @@ async fn serve(
     let shards = hub::start_shards_with(workers(&config), sender)
         .map_err(|e| StartError::System("start the worker threads", e))?;
     let server_id = process::server_id(&config, !start.fileless);
+    let hooks = Hooks::new(std::env::current_dir().ok());
     let host = Host::new(HostParts {
         hub: Hub::new(|_| format!("vid-{}", gate::identity::random_id(7))),
         shards,
         config: config.clone(),
         identity: Identity::new(server_id, crate::VERSION),
-        admission: Box::new(OpenDoor),
+        admission: Box::new(Admission { hooks: hooks.clone() }),
         control,
         fileless: start.fileless,
         inherited: std::mem::take(&mut process.sockets),
     });
-    let figures = Arc::new(Figures::default());
+    let figures = Arc::new(Figures::new(hooks.clone()));
     let listening = Arc::new(AtomicBool::new(false));
     // The API reloads the gates, and the gates serve the API: the reloader learns of them later.
     let reloader = Arc::new(Reloader::new(host.clone(), start.request, Box::new(Disk)));
@@ -245,18 +251,21 @@ async fn serve(
             Told::Stop(stop) => {
                 process::notify(Phase::Stopping);
                 shut_down(&mut signals, &host, &gates, stop).await;
-                return Ok(());
+                break;
             }
             Told::Upgrade => match upgrade(&host, &gates, process).await {
                 Ok(pid) => {
                     outlive(&mut signals, &host, pid).await;
                     shut_down(&mut signals, &host, &gates, Stop::Fast).await;
-                    return Ok(());
+                    break;
                 }
                 Err(e) => tracing::error!("no upgrade, this process goes on: {e}"),
             },
         }
     }
+    hooks.flush(LAST_CALLBACKS).await;
+    tracing::info!("millrace stops");
+    Ok(())
 }
 
 /// The pid file, as the configuration names it; without one the server runs all the same.
@@ -329,5 +338,4 @@ async fn shut_down(signals: &mut Signals, host: &Arc<Host>, gates: &Gates, stop:
     };
     let _ = tokio::time::timeout(LAST_WORDS, quiet).await;
     gates.flush();
-    tracing::info!("millrace stops");
 }

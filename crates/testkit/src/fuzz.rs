@@ -5,6 +5,7 @@
 //! the bound must hold.
 
 mod api;
+mod callbacks;
 mod codecs;
 mod containers;
 mod http;
@@ -12,6 +13,7 @@ mod players;
 mod sessions;
 
 pub use api::api_request;
+pub use callbacks::hook_reply;
 pub use codecs::{aac, av1, h264, h265, mp3};
 pub use containers::{amf0, flv, ts};
 pub use http::{hls, http_path, websocket};
@@ -35,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("handshake", handshake),
     ("hls", hls),
     ("hls_client", hls_client),
+    ("hook_reply", hook_reply),
     ("http_path", http_path),
     ("live_client", live_client),
     ("mp3", mp3),

@@ -118,7 +118,7 @@ impl Shared {
     }
 
     /// Ends the sessions of players that ask no more.
-    fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let mut gone = Vec::new();
         {
             let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);

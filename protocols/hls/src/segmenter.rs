@@ -5,15 +5,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gate::Host;
-use hub::{Received, Shard, Stream};
+use gate::{Host, Publication, Segment};
+use hub::{PublisherOwner, Received, Shard, Stream};
 use media::Frame;
 use tokio::time::sleep_until;
 
 use crate::disk::Disk;
 use crate::gate::Shared;
-use crate::writer::Health;
-use crate::{HlsConfig, OnError, Output, Packager, Storage, StreamName, WallTime};
+use crate::writer::{Health, Then};
+use crate::{HlsConfig, OnError, Output, Packager, SegmentDone, Storage, StreamName, WallTime};
 
 /// A stream without media is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -33,6 +33,8 @@ struct Segmenter {
     stream: Arc<Stream>,
     vhost: String,
     url: Arc<str>,
+    /// Who publishes; let go of when the last segment is out.
+    owner: Option<Arc<dyn PublisherOwner>>,
     config: HlsConfig,
     /// The snapshot that `config` was read from.
     snapshot: Arc<gate::conf::Config>,
@@ -73,6 +75,7 @@ pub(crate) async fn run(
     let receiver = shard.subscribe_frames(&stream);
     let mut this = Segmenter {
         vhost: stream.key.vhost.to_string(),
+        owner: None,
         disk: Disk::new(&config.path),
         config,
         snapshot,
@@ -116,7 +119,8 @@ pub(crate) async fn run(
 impl Segmenter {
     fn take(&mut self, received: Received) {
         match received {
-            Received::Published => {
+            Received::Published(owner) => {
+                self.owner = Some(owner);
                 self.stopped = false;
                 self.refresh();
             }
@@ -125,6 +129,7 @@ impl Segmenter {
                 let mut out = Vec::new();
                 self.packager.unpublish(&mut out);
                 self.carry_out(out);
+                self.owner = None;
             }
             Received::Lost(n) => {
                 tracing::error!(stream = %self.url, dropped = n, "HLS lost frames: the core is overloaded");
@@ -159,8 +164,10 @@ impl Segmenter {
         if out.is_empty() {
             return;
         }
+        let mut finished = None;
         for output in &out {
             if let Output::Done(done) = output {
+                finished = Some(done.clone());
                 tracing::debug!(
                     stream = %self.url, seq = done.sequence, us = done.duration_us, "HLS segment"
                 );
@@ -178,11 +185,31 @@ impl Segmenter {
             }
         }
         if self.config.storage.on_disk() {
-            self.shared.writer.send(&self.url, &self.disk, out, &self.health);
+            let then = finished.and_then(|done| self.tell(done));
+            self.shared.writer.send(&self.url, &self.disk, out, &self.health, then);
+        } else if let Some(then) = finished.and_then(|done| self.tell(done)) {
+            then();
         }
         if self.health.take_failed() {
             self.on_error();
         }
+    }
+
+    /// Tells those who want to know of segments, once this one can be fetched.
+    fn tell(&self, done: SegmentDone) -> Option<Then> {
+        let owner = self.owner.clone()?;
+        let folder = self.config.path.clone();
+        Some(Box::new(move || {
+            let segment = Segment {
+                sequence: done.sequence,
+                duration_us: done.duration_us,
+                folder: &folder,
+                path: &done.path,
+                uri: &done.uri,
+                playlist: &done.playlist,
+            };
+            Publication::tell_segment(&*owner, segment);
+        }))
     }
 
     fn on_error(&mut self) {
@@ -254,5 +281,6 @@ impl Segmenter {
 
 /// At an orderly stop: what a stream has on disk goes, unless files are to stay.
 pub(crate) fn stop_all(shared: &Shared) {
+    shared.sweep();
     shared.writer.flush(Duration::from_secs(1));
 }

@@ -41,7 +41,11 @@ struct Batch {
     disk: Disk,
     outputs: Vec<Output>,
     health: Arc<Health>,
+    then: Option<Then>,
 }
+
+/// What is done once all of a batch is on disk. Dropped where it did not get there.
+pub type Then = Box<dyn FnOnce() + Send>;
 
 enum Order {
     Batch(Batch),
@@ -65,7 +69,13 @@ impl Writer {
         std::thread::Builder::new().name("hls-disk".into()).spawn(move || {
             while let Ok(order) = rx.recv() {
                 match order {
-                    Order::Batch(batch) => write(&batch),
+                    Order::Batch(batch) => {
+                        if write(&batch)
+                            && let Some(then) = batch.then
+                        {
+                            then();
+                        }
+                    }
                     Order::Flush(done) => {
                         let _ = done.send(());
                     }
@@ -76,7 +86,14 @@ impl Writer {
     }
 
     /// Queues what one segment brought. Does not block.
-    pub fn send(&self, stream: &Arc<str>, disk: &Disk, outputs: Vec<Output>, health: &Arc<Health>) {
+    pub fn send(
+        &self,
+        stream: &Arc<str>,
+        disk: &Disk,
+        outputs: Vec<Output>,
+        health: &Arc<Health>,
+        then: Option<Then>,
+    ) {
         let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = std::mem::take(&mut *owed);
         all.extend(outputs);
@@ -85,6 +102,7 @@ impl Writer {
             disk: disk.clone(),
             outputs: all,
             health: health.clone(),
+            then,
         };
         let Err(TrySendError::Full(Order::Batch(batch))) = self.tx.try_send(Order::Batch(batch))
         else {
@@ -109,7 +127,8 @@ impl Writer {
     }
 }
 
-fn write(batch: &Batch) {
+/// Whether all that is to be read by others is there.
+fn write(batch: &Batch) -> bool {
     for output in &batch.outputs {
         if let Err(e) = batch.disk.apply(output) {
             batch.health.failed.store(true, Relaxed);
@@ -124,8 +143,9 @@ fn write(batch: &Batch) {
                         let _ = batch.disk.apply(rest);
                     }
                 }
-                return;
+                return false;
             }
         }
     }
+    true
 }

@@ -147,6 +147,9 @@ impl Asked {
             Err(bad) => return bad.refusal(),
         };
         let viewer = Viewer::new(context.session(serve::GATE));
+        if let Some(ip) = gate::http::claimed_ip(request.headers()) {
+            viewer.set_claimed(ip);
+        }
         let intent = self.intent(&context, &viewer, request);
         let format = self.named.format;
         events::asked(&viewer, &self.vhost, &self.named.app, &intent.detail.name);

@@ -5,7 +5,7 @@ mod play;
 mod publish;
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -43,6 +43,7 @@ pub(crate) fn spawn(
     secure: bool,
 ) {
     let session = host.sessions.open("rtmp", served.peer);
+    session.is_connection();
     events::accepted(&session.id, served.peer, secure);
     let id = session.id.clone();
     let mut seed = [0u8; 32];
@@ -378,19 +379,14 @@ impl Connection {
     }
 
     async fn kicked(&mut self, why: Kick) -> Close {
-        match why {
-            Kick::Api => Close::done("kicked off through the API"),
-            Kick::TakenOver => {
-                for p in &self.publications {
-                    let text = "another publisher has taken the stream over";
-                    self.rtmp.notify(p.msid, "error", "NetStream.Publish.BadName", text);
-                }
-                let _ = self.say().await;
-                taken_over()
+        if why == Kick::TakenOver {
+            for p in &self.publications {
+                let text = "another publisher has taken the stream over";
+                self.rtmp.notify(p.msid, "error", "NetStream.Publish.BadName", text);
             }
-            Kick::Shutdown => Close::done("the server stops"),
-            Kick::Vhost => Close::done("the virtual host was removed or disabled"),
+            let _ = self.say().await;
         }
+        kicked_off(why)
     }
 
     async fn finish(mut self: Box<Self>, close: Close) {
@@ -413,6 +409,52 @@ impl Connection {
             };
             let _ = tokio::time::timeout(LINGER, rest).await;
         }
+    }
+}
+
+/// Waits for the answer to a question about the client, for as long as the client waits for it.
+async fn attend<T>(
+    (socket, rtmp): (&Socket, &mut Server),
+    (shard, session): (&Rc<Shard>, &Session),
+    answer: impl Future<Output = T>,
+) -> Result<T, Close> {
+    let mut answer = pin!(answer);
+    // What comes meanwhile is kept for later, and there is room for one read. After it, that the
+    // client leaves is noticed when the answer is there.
+    let mut room = true;
+    poll_fn(|cx| {
+        if let Poll::Ready(why) = session.poll_kicked(cx) {
+            return Poll::Ready(Err(kicked_off(why)));
+        }
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Ok(answer));
+        }
+        if !room {
+            return Poll::Pending;
+        }
+        let mut bytes_in = 0usize;
+        let got = ready!(socket.poll_bytes(cx, shard, |bytes| {
+            bytes_in = bytes.len();
+            rtmp.handle_bytes(Instant::now(), bytes);
+        }));
+        Counters::add(&session.counters.recv_bytes, bytes_in as u64);
+        room = false;
+        let left = match got {
+            Ok(Some(())) => return Poll::Pending,
+            Ok(None) => Close::done("the client closed the connection while it was asked about"),
+            Err(e) => Close::done(format!("the connection broke: {e}")),
+        };
+        Poll::Ready(Err(Close { code: 1007, ..left }))
+    })
+    .await
+}
+
+fn kicked_off(why: Kick) -> Close {
+    match why {
+        Kick::Api => Close::done("kicked off through the API"),
+        Kick::TakenOver => taken_over(),
+        Kick::Shutdown => Close::done("the server stops"),
+        Kick::Vhost => Close::done("the virtual host was removed or disabled"),
     }
 }
 

@@ -4,8 +4,8 @@
 //! started, when it is dropped. [`program`] runs foreign programs with a time limit; [`sample`]
 //! makes the media once; [`record`] plays a stream by every protocol and keeps what came;
 //! [`probe`] says what it is; [`own`] is a publisher and a player of RTMP for what no program can
-//! be made to send or tell. Apart from the latter nothing here knows a crate of the workspace: what
-//! a user can see is all that these tests see.
+//! be made to send or tell; [`web`] is a web server for callbacks. Apart from `own` nothing here
+//! knows a crate of the workspace: what a user can see is all that these tests see.
 //!
 //! Environment: `MILLRACE_BIN` (the binary), `MILLRACE_E2E_DIR` (logs, captures, samples),
 //! `MILLRACE_STRICT` (a missing program fails its tests), `MILLRACE_SLOW` (the long tests too),
@@ -23,6 +23,7 @@ pub mod sample;
 pub mod server;
 pub mod sync;
 pub mod ts;
+pub mod web;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -59,15 +59,16 @@ pub fn tags(flv: &[u8]) -> Result<Vec<Tag>> {
     Ok(tags)
 }
 
-/// One connection of our client.
+/// One connection of our client; dropped, it closes without a word.
 #[derive(Debug)]
-struct Own {
+pub struct Own {
     client: Client,
     socket: TcpStream,
 }
 
 impl Own {
-    fn connect(server: &Server, name: &str, role: Role) -> Result<Self> {
+    /// Connects; what follows comes of [`turn`](Self::turn).
+    pub fn connect(server: &Server, name: &str, role: Role) -> Result<Self> {
         let (app, name) = name.rsplit_once('/').context("app/stream")?;
         let url = StreamUrl::parse(&server.rtmp(app), name)?;
         let socket = TcpStream::connect((url.host.as_str(), url.port))?;
@@ -77,7 +78,7 @@ impl Own {
     }
 
     /// Sends what waits, reads what comes within `wait`, and gives what happened.
-    fn turn(&mut self, wait: Duration) -> Result<Vec<Event>> {
+    pub fn turn(&mut self, wait: Duration) -> Result<Vec<Event>> {
         self.send()?;
         self.socket.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
         let mut buffer = [0; 64 * 1024];

@@ -5,6 +5,7 @@
 mod api;
 mod core;
 mod hls;
+mod hooks;
 mod http;
 mod links;
 mod media_tools;
@@ -23,6 +24,7 @@ pub const PARTS: &[&[Directive]] = &[
     hls::DIRECTIVES,
     api::DIRECTIVES,
     planned::DIRECTIVES,
+    hooks::DIRECTIVES,
     links::DIRECTIVES,
     media_tools::DIRECTIVES,
 ];

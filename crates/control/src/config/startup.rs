@@ -1,6 +1,7 @@
 //! What has to fit together before the server may start.
 
 use gate::conf::{Config, Kind, Listen, Node, Section, Status};
+use gate::http::client::Address;
 
 use super::Facts;
 use super::diagnostic::{Place, Report, Severity};
@@ -164,6 +165,7 @@ impl<'a> Check<'a> {
             let message = "`forward` and `publish.kickoff_for_idle` exclude each other";
             self.refuse(vhost, "publish.kickoff_for_idle", message);
         }
+        self.callbacks(vhost);
         let mut ids: Vec<&str> = Vec::new();
         for ingest in vhost.nodes().iter().filter(|node| node.name == "ingest") {
             if ids.contains(&ingest.first_arg()) {
@@ -171,6 +173,26 @@ impl<'a> Check<'a> {
                 self.report.at(Severity::Error, ingest.span, message);
             }
             ids.push(ingest.first_arg());
+        }
+    }
+
+    /// URLs that cannot be called. A warning only: SRS starts with them, too.
+    fn callbacks(&mut self, vhost: &Section<'a>) {
+        if !vhost.bool("http_hooks.enabled") {
+            return;
+        }
+        for row in self.config.table().children("vhost.http_hooks") {
+            let lists = row.kind == Kind::List && row.status == Status::Works;
+            let Some(path) = row.path.strip_prefix("vhost.").filter(|_| lists) else { continue };
+            for url in vhost.list(path) {
+                let plain = url.replace(['[', ']'], "");
+                if let Err(error) = Address::parse(&plain) {
+                    let place = self.place(vhost, path);
+                    let message = format!("`{}` cannot be called: {error}", row.name());
+                    self.report.say(Severity::Warning, place, message);
+                    self.report.help("write `http://host[:port]/path` or `https://...`");
+                }
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use hub::Histogram;
 
 /// What a family of samples is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Type {
+pub(crate) enum Type {
     /// Only grows.
     Counter,
     /// Goes up and down.
@@ -18,11 +18,11 @@ pub(super) enum Type {
 
 /// The text so far.
 #[derive(Default)]
-pub(super) struct Text(String);
+pub(crate) struct Text(String);
 
 impl Text {
     /// Begins a family; its samples follow.
-    pub(super) fn family(&mut self, name: &str, help: &str, kind: Type) {
+    pub(crate) fn family(&mut self, name: &str, help: &str, kind: Type) {
         let kind = match kind {
             Type::Counter => "counter",
             Type::Gauge => "gauge",
@@ -33,7 +33,7 @@ impl Text {
     }
 
     /// One sample of the family that was begun last.
-    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    pub(crate) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         for (at, (label, text)) in labels.iter().enumerate() {
             let open = if at == 0 { '{' } else { ',' };
@@ -45,7 +45,7 @@ impl Text {
     }
 
     /// A family of one sample without labels.
-    pub(super) fn one(&mut self, name: &str, help: &str, kind: Type, value: impl Display) {
+    pub(crate) fn one(&mut self, name: &str, help: &str, kind: Type, value: impl Display) {
         self.family(name, help, kind);
         self.sample(name, &[], value);
     }
@@ -73,7 +73,7 @@ impl Text {
         self.sample(&format!("{name}_count"), labels, all);
     }
 
-    pub(super) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         self.0
     }
 

@@ -1,6 +1,10 @@
-//! API and files over real sockets, as the HTTP ports serve them.
+//! API, files and callbacks over real sockets.
 
+#[cfg(test)]
+mod callbacks;
 #[cfg(test)]
 mod conversations;
 #[cfg(test)]
 mod ports;
+#[cfg(test)]
+mod web;

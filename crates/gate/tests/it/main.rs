@@ -7,3 +7,4 @@ mod limits;
 mod listen;
 mod player;
 mod rig;
+mod visits;

@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use gate::PlayGrant;
 use gate::conf::Listen;
-use gate::host::PlayGrant;
 use gate::session::Detail;
 use gate::tls::Certificate;
 use gate::{Intent, ListenerSet, Player, Wanted};

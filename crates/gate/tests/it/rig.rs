@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gate::conf::{Config, Directive, Kind, Table};
-use gate::{Host, HostParts, Identity, OpenDoor};
+use gate::{Admission, Host, HostParts, Identity, OpenDoor};
 use hub::{Hub, start_shards};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
@@ -74,15 +74,23 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(pairs: &[(&str, &str)]) -> Self {
-        Self::make(pairs, Vec::new())
+        Self::make(pairs, Box::new(OpenDoor), Vec::new())
+    }
+
+    pub fn with(pairs: &[(&str, &str)], admission: Box<dyn Admission>) -> Self {
+        Self::make(pairs, admission, Vec::new())
     }
 
     /// With sockets that listen already.
     pub fn inheriting(sockets: Vec<std::net::TcpListener>) -> Self {
-        Self::make(&[], sockets)
+        Self::make(&[], Box::new(OpenDoor), sockets)
     }
 
-    fn make(pairs: &[(&str, &str)], sockets: Vec<std::net::TcpListener>) -> Self {
+    fn make(
+        pairs: &[(&str, &str)],
+        admission: Box<dyn Admission>,
+        sockets: Vec<std::net::TcpListener>,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -93,7 +101,7 @@ impl Rig {
             shards: start_shards(1).unwrap(),
             config: config(pairs),
             identity: Identity::new("server".to_owned(), "0.0.0"),
-            admission: Box::new(OpenDoor),
+            admission,
             control: runtime.handle().clone(),
             fileless: true,
             inherited: gate::Inherited::new(sockets),

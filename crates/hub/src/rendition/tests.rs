@@ -41,7 +41,7 @@ fn rendition_of(delivery: Delivery, make: Box<dyn FnOnce() -> Box<dyn Packager>>
     let key = StreamKey::new("v", "a", "s");
     let stream = Arc::new(Stream::new(key, 1, String::new(), Instant::now()));
     let form = Form { name: "x", variant: 0, make };
-    let snapshot = Snapshot { headers: Arc::default(), gop: Vec::new(), seq: 0, active: true };
+    let snapshot = Snapshot { headers: Arc::default(), gop: Vec::new(), seq: 0, owner: None };
     Rendition::new(stream, form, delivery, snapshot)
 }
 

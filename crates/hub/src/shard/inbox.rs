@@ -8,7 +8,7 @@ use media::Frame;
 use tokio::sync::mpsc;
 
 use super::{Shard, ShardStats};
-use crate::stream::Headers;
+use crate::stream::{Headers, PublisherOwner};
 
 /// Work handed to a shard from another thread.
 pub type Job = Box<dyn FnOnce(Rc<Shard>) + Send>;
@@ -21,7 +21,7 @@ pub(super) const JOBS: usize = 1024;
 const INBOX: usize = 8192;
 
 pub(crate) enum What {
-    Published,
+    Published(Arc<dyn PublisherOwner>),
     Frame(Arc<Frame>),
     /// The first frame after `lost` others did not fit, with the headers that may be among them.
     Resume {

@@ -1,5 +1,7 @@
 //! The right to push into a stream: who has it, how it is lost, and the push itself.
 
+use std::any::Any;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -37,11 +39,25 @@ pub enum EndPublish {
 }
 
 /// The session behind a publisher, as far as the hub needs to know it.
+///
+/// The hub lets go of it when the publisher has left. Those who take frames
+/// ([`Received::Published`](crate::Received::Published)) may keep it for as long as they make
+/// something of them: its drop says that everything of the publish is done.
 pub trait PublisherOwner: Send + Sync {
     /// Ends the session soon. Called with no lock held; must not block.
     fn end(&self, why: EndPublish);
     /// The session id, for the API and the log.
     fn id(&self) -> &str;
+    /// Itself, for those above the hub who know what it is.
+    fn as_any(&self) -> Option<&dyn Any> {
+        None
+    }
+}
+
+impl fmt::Debug for dyn PublisherOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
 }
 
 /// The stream has a live publisher already.

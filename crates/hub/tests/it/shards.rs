@@ -128,7 +128,7 @@ fn drain(receiver: &FrameReceiver) -> Vec<String> {
     let mut words = Vec::new();
     while let Some(received) = receiver.recv().now_or_never() {
         words.push(match received {
-            Received::Published => "published".to_owned(),
+            Received::Published(_) => "published".to_owned(),
             Received::Unpublished => "unpublished".to_owned(),
             Received::Lost(n) => format!("lost {n}"),
             Received::Frame(f) => {

@@ -1,102 +1,102 @@
 //! The playing side of a connection: joining, pausing, changing tracks, several NetStreams.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use gate::{Close, Detail, PlayGrant, Player, Socket};
+use gate::{ClientHold, Close, Detail, PlayGrant, Player, Socket};
 use hub::Subscriber;
 
-use super::{Connection, LINGER, REPLY};
+use super::{Connection, LINGER, REPLY, attend};
 use crate::session::server::PlayAsked;
 use crate::{RtmpForm, events};
 
 pub(super) struct Playing {
     pub(super) msid: u32,
     pub(super) form: RtmpForm,
-    again: Again,
     pub(super) player: Player,
     pub(super) until: Option<Instant>,
 }
-
-/// What is needed to join again in another form: nothing, where the session is listed with it.
-pub(super) type Again = Option<Rc<Detail>>;
 
 /// A second NetStream that plays on the same connection: its messages go between those of the
 /// first.
 pub(super) struct Other {
     pub(super) msid: u32,
     form: RtmpForm,
-    again: Again,
     pub(super) sub: Subscriber,
-    _hold: PlayGrant,
+    hold: Option<ClientHold>,
 }
 
 impl Connection {
-    pub(super) async fn play_asked(&mut self, asked: PlayAsked) -> Result<(), Close> {
-        events::identified(&self.session.id, "rtmp-play", &asked.url);
-        let intent = self.intent("rtmp-play", false, &asked.url);
-        match self.host.play(&self.session, intent.clone()).await {
-            Ok(grant) => {
-                let stream = &grant.stream;
-                let id = &self.session.id;
-                let publisher = stream.publisher_id();
-                events::playing(id, &stream.key.url(), stream.is_active(), &publisher);
-                self.rtmp.accept_play(Instant::now(), asked.msid);
-                let form = RtmpForm {
-                    chunk_size: self.rtmp.chunk_size(),
-                    msid: asked.msid,
-                    audio: true,
-                    video: true,
-                };
-                let until =
-                    asked.duration_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
-                let again = self.remember(intent.detail);
-                self.join(form, again, grant, until).await
-            }
+    pub(super) async fn play_asked(&mut self, asked_for: PlayAsked) -> Result<(), Close> {
+        events::identified(&self.session.id, "rtmp-play", &asked_for.url);
+        let intent = self.intent("rtmp-play", false, &asked_for.url);
+        let caller = [&intent.detail.tc_url, &intent.detail.page_url, &intent.detail.swf_url];
+        let listed = |d: &Detail| caller == [&d.tc_url, &d.page_url, &d.swf_url];
+        let Self { host, shard, session, socket, rtmp, .. } = &mut *self;
+        let asked = host.ask_to_play(session, intent.clone());
+        let asked = match attend((socket, rtmp), (shard, session), asked).await? {
+            Ok(asked) => asked,
             Err(refusal) => {
                 let reason = refusal.to_string();
-                events::refused(&self.session.id, "play", &asked.url.stream, &reason);
+                events::refused(&self.session.id, "play", &asked_for.url.stream, &reason);
                 let code = "NetStream.Play.StreamNotFound";
-                self.rtmp.refuse_play(Instant::now(), asked.msid, code, &reason);
+                self.rtmp.refuse_play(Instant::now(), asked_for.msid, code, &reason);
                 self.say().await?;
-                Err(Close::peer(refusal.code(), reason))
+                return Err(Close::peer(refusal.code(), reason));
             }
-        }
-    }
-
-    /// What joining again takes beside what the session is listed with.
-    fn remember(&mut self, detail: Detail) -> Again {
-        let listed = self.session.detail();
-        // The listing names the virtual host that serves; the client may have asked for another.
-        let same =
-            listed.is_some_and(|l| Detail { vhost: l.vhost.clone(), ..detail.clone() } == *l);
-        if same {
+        };
+        let stream = asked.stream();
+        let publisher = stream.publisher_id();
+        events::playing(&self.session.id, &stream.key.url(), stream.is_active(), &publisher);
+        self.rtmp.accept_play(Instant::now(), asked_for.msid);
+        // The listing says it from now on.
+        if self.session.detail().is_some_and(listed) {
             self.caller = None;
-            return None;
         }
-        Some(Rc::new(detail))
+        if asked.waits() {
+            // Players are told that they play before others are asked, as they are by SRS.
+            self.say().await?;
+        }
+        let Self { shard, session, socket, rtmp, .. } = &mut *self;
+        let grant = match attend((socket, rtmp), (shard, session), asked.begin()).await? {
+            Ok(grant) => grant,
+            Err(refusal) => {
+                let reason = refusal.to_string();
+                events::refused(&self.session.id, "play", &asked_for.url.stream, &reason);
+                self.rtmp.notify(asked_for.msid, "error", "NetStream.Play.Failed", &reason);
+                self.say().await?;
+                return Err(Close::peer(refusal.code(), reason));
+            }
+        };
+        let form = RtmpForm {
+            chunk_size: self.rtmp.chunk_size(),
+            msid: asked_for.msid,
+            audio: true,
+            video: true,
+        };
+        let until =
+            asked_for.duration_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
+        self.join(form, grant, until).await
     }
 
     async fn join(
         &mut self,
         form: RtmpForm,
-        again: Again,
         grant: PlayGrant,
         until: Option<Instant>,
     ) -> Result<(), Close> {
         if self.player.is_some() {
             self.say().await?;
             let options = grant.subscribe_options(&self.session);
-            let (stream, delivery) = (grant.stream.clone(), grant.delivery);
+            let PlayGrant { stream, delivery, hold, .. } = grant;
             let sub = self.shard.subscribe_pull(&stream, form.form(), delivery, options, &[]);
-            self.others.push(Other { msid: form.msid, form, again, sub, _hold: grant });
+            self.others.push(Other { msid: form.msid, form, sub, hold });
             self.mix();
             return Ok(());
         }
         let initial = self.rtmp.poll_transmit().unwrap_or_default();
         let socket = self.socket.clone();
         let player = Player::join(&self.shard, &self.session, grant, form.form(), socket, &initial);
-        self.player = Some(Box::new(Playing { msid: form.msid, form, again, player, until }));
+        self.player = Some(Box::new(Playing { msid: form.msid, form, player, until }));
         Ok(())
     }
 
@@ -146,9 +146,9 @@ impl Connection {
             self.release().await;
             if !self.others.is_empty() {
                 let next = self.others.remove(0);
-                let (form, again) = (next.form, next.again.clone());
-                drop(next);
-                let _ = self.join_again(form, again, None).await;
+                let Other { form, sub, hold, .. } = next;
+                drop(sub);
+                let _ = self.join_again(form, hold, None).await;
             }
         }
     }
@@ -160,12 +160,10 @@ impl Connection {
         change: impl Fn(&mut RtmpForm),
     ) -> Result<(), Close> {
         if let Some(at) = self.others.iter().position(|o| o.msid == msid) {
-            let other = self.others.swap_remove(at);
-            let mut form = other.form;
+            let Other { mut form, sub, hold, .. } = self.others.swap_remove(at);
             change(&mut form);
-            let again = other.again.clone();
-            drop(other);
-            return self.join_again(form, again, None).await;
+            drop(sub);
+            return self.join_again(form, hold, None).await;
         }
         let Some(mut form) = self.player.as_ref().filter(|p| p.msid == msid).map(|p| p.form) else {
             return Ok(());
@@ -176,7 +174,7 @@ impl Connection {
             return Ok(());
         }
         match self.release().await {
-            Some(old) => self.join_again(form, old.again.clone(), old.until).await,
+            Some(old) => self.join_again(form, old.player.leave(), old.until).await,
             None => Ok(()),
         }
     }
@@ -184,13 +182,12 @@ impl Connection {
     async fn join_again(
         &mut self,
         form: RtmpForm,
-        again: Again,
+        hold: Option<ClientHold>,
         until: Option<Instant>,
     ) -> Result<(), Close> {
-        let detail = again.as_deref().or_else(|| self.session.detail()).cloned();
-        let intent = self.intent_of(detail.unwrap_or_default());
-        match self.host.play(&self.session, intent).await {
-            Ok(grant) => self.join(form, again, grant, until).await,
+        let Some(hold) = hold else { return Ok(()) };
+        match self.host.play_on(hold) {
+            Ok(grant) => self.join(form, grant, until).await,
             Err(refusal) => Err(Close::peer(refusal.code(), refusal.to_string())),
         }
     }

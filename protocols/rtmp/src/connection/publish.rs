@@ -9,7 +9,7 @@ use media::timeline::ClockUnwrap;
 use media::{Codec, Flags, Frame, Timestamp};
 use smallvec::SmallVec;
 
-use super::{Connection, taken_over};
+use super::{Connection, attend, taken_over};
 use crate::session::server::{PublishAsked, PublishKind};
 use crate::wire::message::Media;
 use crate::{events, metadata};
@@ -55,7 +55,9 @@ impl Connection {
         };
         events::identified(&self.session.id, kind, &asked.url);
         let intent = self.intent(kind, true, &asked.url);
-        match self.host.publish(&self.shard, &self.session, intent).await {
+        let Self { host, shard, session, socket, rtmp, .. } = &mut *self;
+        let answer = host.publish(shard, session, intent);
+        match attend((socket, rtmp), (shard, session), answer).await? {
             Ok((publisher, hold)) => {
                 let stream = publisher.stream().key.url();
                 let o = self.options(&publisher.stream().key.vhost);

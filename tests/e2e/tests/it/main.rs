@@ -5,6 +5,7 @@
 mod api;
 mod bench;
 mod browser;
+mod callbacks;
 mod checkers;
 mod clients;
 mod hls;

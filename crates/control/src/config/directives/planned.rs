@@ -1,5 +1,5 @@
 //! Blocks whose features come later and belong to the server as a whole: heartbeat, exporter,
-//! cluster, hooks, access rules, recording and packaging.
+//! cluster, access rules, recording and packaging.
 
 use gate::conf::Kind::{
     Block, Bool, Choice, FloatSeconds, FreeBlock, Int, Line, List, Path, Seconds, Str,
@@ -149,23 +149,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "`deny publish|play all|IP|CIDR;`. Looked at before `allow`.",
         "`deny publish|play all|IP|CIDR;`。先于 `allow` 检查。",
     ),
-    Directive::new("vhost.http_hooks", Block).planned(HOOKS).docs(
-        "Ask web servers whether clients may come in, and tell them what happens. Each takes one or more URLs.",
-        "询问 Web 服务器是否允许客户端，并通知事件。每项可写一个或多个 URL。",
-    ),
-    hook("vhost.http_hooks.enabled", Bool).default("off").docs("Do so.", "启用。"),
-    hook("vhost.http_hooks.on_connect", List).docs("A client connected.", "客户端连接。"),
-    hook("vhost.http_hooks.on_close", List).docs("A client went.", "客户端断开。"),
-    hook("vhost.http_hooks.on_publish", List).docs("Somebody wants to publish.", "请求推流。"),
-    hook("vhost.http_hooks.on_unpublish", List).docs("Publishing ended.", "推流结束。"),
-    hook("vhost.http_hooks.on_play", List).docs("Somebody wants to play.", "请求播放。"),
-    hook("vhost.http_hooks.on_stop", List).docs("Playing ended.", "播放结束。"),
-    hook("vhost.http_hooks.on_dvr", List).docs("A recording was finished.", "录制文件完成。"),
-    hook("vhost.http_hooks.on_hls", List).docs("A segment of HLS was finished.", "HLS 切片完成。"),
-    hook("vhost.http_hooks.on_hls_notify", List).docs(
-        "URL that is fetched for each finished segment; `[app]`, `[stream]`, `[ts_url]` may stand in it.",
-        "每个切片完成后访问的 URL，可用 `[app]`、`[stream]`、`[ts_url]`。",
-    ),
     Directive::new("vhost.exec", Block).since("3").planned(EXEC).docs(
         "Start programs for streams.",
         "为流启动外部程序。",
@@ -250,7 +233,6 @@ const CLUSTER: &str = "clustering (edge and origin cluster)";
 const FORWARD: &str = "forwarding to other servers";
 const REFER: &str = "the referer check (until then it turns nobody away)";
 const RULES: &str = "access rules by address (until then they turn nobody away)";
-const HOOKS: &str = "HTTP callbacks (until then nobody is asked and nobody turned away)";
 const EXEC: &str = "starting programs for streams";
 const DASH: &str = "MPEG-DASH";
 const HDS: &str = "HDS";
@@ -278,10 +260,6 @@ const fn refer(path: &'static str, kind: Kind) -> Directive {
 
 const fn rule(path: &'static str, kind: Kind) -> Directive {
     Directive::new(path, kind).no_env().since("2").planned(RULES)
-}
-
-const fn hook(path: &'static str, kind: Kind) -> Directive {
-    Directive::new(path, kind).planned(HOOKS)
 }
 
 const fn dash(path: &'static str, kind: Kind) -> Directive {

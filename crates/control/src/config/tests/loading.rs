@@ -374,3 +374,20 @@ fn a_snapshot_does_not_show_what_it_knows() {
     let (config, _) = good("listen 1; http_api { auth { password secret; } }");
     assert_eq!(format!("{config:?}"), "Config { files: [\"x.conf\"], .. }");
 }
+
+#[test]
+fn a_callback_that_cannot_be_called_is_told_where_it_stands() {
+    let hooks = |enabled: &str| {
+        let (_, said) = good(&in_vhost(&format!(
+            "http_hooks {{ enabled {enabled}; on_play htp://a/x http://ok/; on_stop http:///; \
+             on_hls_notify http://a/[app]/[ts_url][param]; }}"
+        )));
+        warnings(&said).join("\n")
+    };
+    assert_eq!(hooks("off"), "");
+    assert_eq!(
+        hooks("on"),
+        "`on_play` cannot be called: the URL is neither http nor https\n\
+         `on_stop` cannot be called: the URL has no host or a bad port"
+    );
+}

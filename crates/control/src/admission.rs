@@ -1,0 +1,34 @@
+//! Who may come in, as this server decides it: the one [`gate::Admission`] of the binary.
+//!
+//! Its parts are asked in the order of the struct, and the first no counts.
+
+use std::sync::Arc;
+
+use gate::{Answer, Event, Visit};
+
+use crate::hooks::Hooks;
+
+/// What decides, in order.
+#[derive(Clone)]
+pub struct Admission {
+    /// Web servers that are asked and told.
+    pub hooks: Hooks,
+}
+
+impl gate::Admission for Admission {
+    fn connect(&self, visit: &Arc<Visit>) -> Answer {
+        self.hooks.connect(visit)
+    }
+
+    fn publish(&self, visit: &Arc<Visit>) -> Answer {
+        self.hooks.publish(visit)
+    }
+
+    fn play(&self, visit: &Arc<Visit>) -> Answer {
+        self.hooks.play(visit)
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        self.hooks.tell(event);
+    }
+}

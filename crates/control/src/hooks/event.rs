@@ -1,0 +1,54 @@
+//! The callbacks there are.
+
+/// One callback, by the directive that holds its URLs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Hook {
+    Connect,
+    Close,
+    Publish,
+    Unpublish,
+    Play,
+    Stop,
+    Hls,
+    HlsNotify,
+}
+
+impl Hook {
+    /// Its name: the directive, the `action` of its body, the label of its metrics.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "on_connect",
+            Self::Close => "on_close",
+            Self::Publish => "on_publish",
+            Self::Unpublish => "on_unpublish",
+            Self::Play => "on_play",
+            Self::Stop => "on_stop",
+            Self::Hls => "on_hls",
+            Self::HlsNotify => "on_hls_notify",
+        }
+    }
+
+    /// The directive, seen from a virtual host.
+    pub(super) const fn directive(self) -> &'static str {
+        match self {
+            Self::Connect => "http_hooks.on_connect",
+            Self::Close => "http_hooks.on_close",
+            Self::Publish => "http_hooks.on_publish",
+            Self::Unpublish => "http_hooks.on_unpublish",
+            Self::Play => "http_hooks.on_play",
+            Self::Stop => "http_hooks.on_stop",
+            Self::Hls => "http_hooks.on_hls",
+            Self::HlsNotify => "http_hooks.on_hls_notify",
+        }
+    }
+
+    /// Somebody waits for its answer.
+    pub(super) const fn is_question(self) -> bool {
+        matches!(self, Self::Connect | Self::Publish | Self::Play)
+    }
+
+    /// Called for each of several URLs, whatever came of the one before; the reply is not looked at.
+    pub(super) const fn is_fetch(self) -> bool {
+        matches!(self, Self::HlsNotify)
+    }
+}
