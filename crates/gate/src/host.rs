@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 use hub::{Delivery, Hub, Publisher, Shard, ShardHandle, Stream, StreamKey};
 use tokio::runtime::Handle;
 
-use crate::admission::{Admission, Intent, Refusal};
-use crate::conf::Config;
+use crate::admission::{Admission, Intent, Refusal, Refusals};
+use crate::conf::{Config, VhostSection};
 use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::options;
@@ -52,6 +52,8 @@ pub struct Host {
     pub connections: AtomicUsize,
     /// Connections refused because of a limit.
     pub refused: AtomicU64,
+    /// Wishes to publish or to play that were refused, by reason.
+    pub refusals: Refusals,
     shards: Vec<ShardHandle>,
     next_shard: AtomicUsize,
     config: ArcSwap<Config>,
@@ -73,6 +75,7 @@ impl Host {
             fileless: parts.fileless,
             connections: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
+            refusals: Refusals::default(),
             shards: parts.shards,
             next_shard: AtomicUsize::new(0),
             config: ArcSwap::new(parts.config),
@@ -190,8 +193,18 @@ impl Host {
     /// Asks to publish, on behalf of `session`, the stream that `intent` names.
     ///
     /// # Errors
-    /// [`Refusal`], to be told to the client in its protocol's words.
+    /// [`Refusal`], to be told to the client in its protocol's words. It has been counted.
     pub async fn publish(
+        self: &Arc<Self>,
+        shard: &Rc<Shard>,
+        session: &Session,
+        intent: Intent,
+    ) -> Result<(Publisher, ClientHold), Refusal> {
+        let asked = self.try_publish(shard, session, intent).await;
+        asked.inspect_err(|refusal| self.refusals.count("publish", refusal))
+    }
+
+    async fn try_publish(
         self: &Arc<Self>,
         shard: &Rc<Shard>,
         session: &Session,
@@ -203,36 +216,92 @@ impl Host {
         let vhost =
             config.vhost(&key.vhost).ok_or_else(|| Refusal::Vhost(key.vhost.to_string()))?;
         let stream = self.hub.open(&key);
+        let hold = ClientHold::new(stream.clone());
+        self.room(&vhost, &stream, false)?;
         let publisher = stream
             .publish(&self.hub, shard, (*session).clone(), options::publish_options(&vhost))
             .map_err(|busy| Refusal::Busy(busy.by))?;
-        session.identify(intent.detail, Some(stream.clone()));
-        Ok((publisher, ClientHold::new(stream)))
+        session.identify(intent.detail, Some(stream));
+        Ok((publisher, hold))
     }
 
     /// Asks to play. The stream may not be published yet.
     ///
     /// # Errors
-    /// [`Refusal`], to be told to the client in its protocol's words.
+    /// [`Refusal`], to be told to the client in its protocol's words. It has been counted.
     pub async fn play(
+        self: &Arc<Self>,
+        session: &Session,
+        intent: Intent,
+    ) -> Result<PlayGrant, Refusal> {
+        let asked = self.try_play(session, intent).await;
+        asked.inspect_err(|refusal| self.refusals.count("play", refusal))
+    }
+
+    async fn try_play(
         self: &Arc<Self>,
         session: &Session,
         mut intent: Intent,
     ) -> Result<PlayGrant, Refusal> {
         let key = self.resolve(&mut intent)?;
         self.admission.play(&intent).await?;
+        self.grant(session, intent, &key, true)
+    }
+
+    /// Goes on playing what `session` was let in to play, in another way (other tracks): nobody
+    /// is asked anew, and the place that it has is enough.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the virtual host has gone, or the server stops.
+    pub fn play_on(
+        self: &Arc<Self>,
+        session: &Session,
+        mut intent: Intent,
+    ) -> Result<PlayGrant, Refusal> {
+        let key = self.resolve(&mut intent)?;
+        self.grant(session, intent, &key, false)
+    }
+
+    fn grant(
+        self: &Arc<Self>,
+        session: &Session,
+        intent: Intent,
+        key: &StreamKey,
+        limited: bool,
+    ) -> Result<PlayGrant, Refusal> {
         let config = self.config();
         let vhost =
             config.vhost(&key.vhost).ok_or_else(|| Refusal::Vhost(key.vhost.to_string()))?;
-        let grant = PlayGrant {
-            stream: self.hub.open(&key),
+        let stream = self.hub.open(key);
+        let hold = ClientHold::new(stream.clone());
+        if limited {
+            self.room(&vhost, &stream, true)?;
+        }
+        session.identify(intent.detail, Some(stream.clone()));
+        Ok(PlayGrant {
+            stream,
             delivery: options::delivery(&vhost),
             queue_length: options::queue_length(&vhost),
             from_key: vhost.bool("play.gop_cache"),
-            hold: None,
-        };
-        session.identify(intent.detail, Some(grant.stream.clone()));
-        Ok(PlayGrant { hold: Some(ClientHold::new(grant.stream.clone())), ..grant })
+            hold: Some(hold),
+        })
+    }
+
+    /// Whether there is room for a client that is counted already. Of two that come for the last
+    /// place at the same moment both may be turned away; there is never one too many.
+    fn room(&self, vhost: &VhostSection<'_>, stream: &Stream, player: bool) -> Result<(), Refusal> {
+        let most = options::max_connections(vhost);
+        if most > 0 && self.hub.clients(&stream.key.vhost) > most {
+            return Err(Refusal::Full { limit: "max_connections of the virtual host", most });
+        }
+        let most = options::max_players(vhost);
+        if player && most > 0 {
+            let clients = stream.stats.clients.load(Relaxed);
+            if clients.saturating_sub(usize::from(stream.is_active())) > most {
+                return Err(Refusal::Full { limit: "max_players of the stream", most });
+            }
+        }
+        Ok(())
     }
 
     fn resolve(&self, intent: &mut Intent) -> Result<StreamKey, Refusal> {

@@ -189,7 +189,7 @@ impl Connection {
     ) -> Result<(), Close> {
         let detail = again.as_deref().or_else(|| self.session.detail()).cloned();
         let intent = self.intent_of(detail.unwrap_or_default());
-        match self.host.play(&self.session, intent).await {
+        match self.host.play_on(&self.session, intent) {
             Ok(grant) => self.join(form, again, grant, until).await,
             Err(refusal) => Err(Close::peer(refusal.code(), refusal.to_string())),
         }
