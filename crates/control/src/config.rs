@@ -28,12 +28,15 @@ use std::sync::Arc;
 
 use gate::conf::{Config, Node, Table};
 
+use crate::access;
+
 pub use builtin::{BUILTIN, BUILTIN_NAME};
 pub use diagnostic::{CONFIG_INVALID, Diagnostic, MISSING_INCLUDE, Place, Severity, exit_status};
 pub use full_sample::full_sample;
 pub use grammar::{MAX_DEPTH, MAX_MISTAKES, Mistake, SyntaxError, parse};
 pub use reference::{Language, reference};
 
+pub(crate) use check::nearest;
 use diagnostic::Report;
 
 /// What stands in for a file when only the environment counts.
@@ -123,6 +126,9 @@ pub fn load(request: Request, loader: &dyn FileLoader) -> Result<Loaded, Vec<Dia
         return Err(report.finish().1);
     }
     legacy::rewrite(&mut nodes, &mut report);
+    for secret in access::hide(&table, &nodes) {
+        report.sources.hide(secret);
+    }
     check::check_all(&table, &mut nodes, &env, &mut report);
     // The rest of the environment is nobody's business, and may hold secrets.
     let mut env = env;
@@ -132,6 +138,7 @@ pub fn load(request: Request, loader: &dyn FileLoader) -> Result<Loaded, Vec<Dia
     let nodes = share_https_port(&draft);
     let draft = Config::new(Arc::clone(&table), nodes, env.clone(), Vec::new());
     startup::check(&draft, &facts, &mut report);
+    inspect_access(&draft, &mut report);
     startup::announce(&draft, &mut report);
     if report.has_errors() {
         return Err(report.finish().1);
@@ -139,6 +146,19 @@ pub fn load(request: Request, loader: &dyn FileLoader) -> Result<Loaded, Vec<Dia
     let (sources, list) = report.finish();
     let config = Config::new(table, draft.nodes().to_vec(), env, sources.names());
     Ok((Arc::new(config), list))
+}
+
+/// What is wrong with the access rules of each virtual host.
+fn inspect_access(draft: &Config, report: &mut Report) {
+    for vhost in draft.vhosts() {
+        for fault in access::inspect(&vhost) {
+            let severity = if fault.warning { Severity::Warning } else { Severity::Error };
+            report.at(severity, fault.span, fault.message);
+            if let Some(help) = fault.help {
+                report.help(help);
+            }
+        }
+    }
 }
 
 /// Where API and streams share their HTTP port they share the HTTPS port, unless it is written

@@ -2,6 +2,7 @@
 //!
 //! Each file holds one owner's rows, so that they can move there as they are.
 
+mod access;
 mod api;
 mod core;
 mod hls;
@@ -22,6 +23,7 @@ pub const PARTS: &[&[Directive]] = &[
     http::DIRECTIVES,
     hls::DIRECTIVES,
     api::DIRECTIVES,
+    access::DIRECTIVES,
     planned::DIRECTIVES,
     links::DIRECTIVES,
     media_tools::DIRECTIVES,
