@@ -11,6 +11,7 @@ use control::config::{self, Diagnostic, Disk, Facts, Request, Severity, exit_sta
 
 use crate::bench::{self, Bench};
 use crate::server;
+use crate::sign::{self, Sign};
 
 /// The status for a command line that cannot be understood, and for a file that is not there.
 const USAGE: u8 = 255;
@@ -69,6 +70,8 @@ enum Command {
         #[arg(short = 'h', long, action = ArgAction::Help)]
         help: Option<bool>,
     },
+    /// Print a URL that lets its bearer publish or play for a while
+    Sign(Box<Sign>),
     /// Print this help and exit
     Help,
 }
@@ -96,7 +99,17 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     if cli.signature {
         return say(&format!("millrace/{}", crate::VERSION));
     }
+    let env = std::env::vars().collect::<BTreeMap<_, _>>();
     let (file, demo, check) = match cli.command {
+        Some(Command::Sign(wish)) => {
+            return match sign::run(&wish, &env) {
+                Ok(url) => say(&url),
+                Err(e) => {
+                    complain(&e);
+                    ExitCode::FAILURE
+                }
+            };
+        }
         Some(Command::Bench { bench, .. }) => return bench::run(bench),
         Some(Command::Check { file }) => (Some(file), false, true),
         Some(Command::Demo) => (None, true, false),
@@ -106,7 +119,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         table: config::directives::table(&[]),
         file,
         env_only: cli.env,
-        env: std::env::vars().collect::<BTreeMap<_, _>>(),
+        env,
         facts: Facts::default(),
     };
     let fileless = request.file.is_none() && !request.env.contains_key("SRS_CONFIG_FILE");

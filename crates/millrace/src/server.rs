@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use control::access::Access;
 use control::api::{self, ApiParts};
 use control::config::{Diagnostic, Disk, Request, Severity};
 use control::files::FilesMount;
@@ -13,7 +14,7 @@ use control::process::{self, PidFile, ProcessError};
 use control::reload::Reloader;
 use control::sampler::{self, Figures};
 use gate::conf::Config;
-use gate::{Host, HostParts, Identity, OpenDoor, PrepareError};
+use gate::{Gate, Host, HostParts, Identity, PrepareError};
 use hub::Hub;
 
 use crate::gates::{FEATURES, Gates};
@@ -166,12 +167,13 @@ async fn serve(
     let shards = hub::start_shards_with(workers(&config), sender)
         .map_err(|e| StartError::System("start the worker threads", e))?;
     let server_id = process::server_id(&config, keep_id);
+    let access = Access::new(Box::new(Disk));
     let host = Host::new(HostParts {
         hub: Hub::new(|_| format!("vid-{}", gate::identity::random_id(7))),
         shards,
         config: config.clone(),
         identity: Identity::new(server_id, crate::VERSION),
-        admission: Box::new(OpenDoor),
+        admission: Box::new(access.clone()),
         control,
         fileless: start.fileless,
     });
@@ -187,9 +189,12 @@ async fn serve(
     });
     let gates = Gates::new(&host, vec![api], vec![Arc::new(FilesMount), api_root])
         .map_err(|e| StartError::System("start the disk writer", e))?;
-    reloader.set_gates(gates.all());
+    // Rules first: whoever comes when the ports open must find them.
+    let prepared: Vec<Arc<dyn Gate>> =
+        std::iter::once::<Arc<dyn Gate>>(Arc::new(access)).chain(gates.all()).collect();
+    reloader.set_gates(prepared.clone());
     let mut ready = Vec::new();
-    for gate in gates.all() {
+    for gate in &prepared {
         ready.push(gate.prepare(&host, &config).await?);
     }
     for gate in ready {
