@@ -4,12 +4,14 @@
 //! survive it; where input comes in pieces, the cuts must not matter; where memory is bounded,
 //! the bound must hold.
 
+mod access;
 mod codecs;
 mod containers;
 mod http;
 mod players;
 mod sessions;
 
+pub use access::{credentials, key_set};
 pub use codecs::{aac, av1, h264, h265, mp3};
 pub use containers::{amf0, flv, ts};
 pub use http::{hls, http_path, websocket};
@@ -26,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("av1", av1),
     ("chunk", chunk),
     ("conf", conf),
+    ("credentials", credentials),
     ("flv", flv),
     ("h264", h264),
     ("h265", h265),
@@ -33,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("hls", hls),
     ("hls_client", hls_client),
     ("http_path", http_path),
+    ("key_set", key_set),
     ("live_client", live_client),
     ("mp3", mp3),
     ("server_session", server_session),
