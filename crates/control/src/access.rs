@@ -41,7 +41,7 @@ use rules::{Answer, Rules};
 
 pub use glob::Glob;
 pub use net::{Net, NetError};
-pub(crate) use rules::{hide, inspect};
+pub(crate) use rules::{hide, inspect, inspect_files};
 pub use rules::{judge, key_set_size, signing_secret};
 pub use sign::{Named, SignError, Wish, named, sign_url};
 

@@ -138,7 +138,7 @@ pub fn load(request: Request, loader: &dyn FileLoader) -> Result<Loaded, Vec<Dia
     let nodes = share_https_port(&draft);
     let draft = Config::new(Arc::clone(&table), nodes, env.clone(), Vec::new());
     startup::check(&draft, &facts, &mut report);
-    inspect_access(&draft, &mut report);
+    inspect_access(&draft, loader, &mut report);
     startup::announce(&draft, &mut report);
     if report.has_errors() {
         return Err(report.finish().1);
@@ -149,9 +149,17 @@ pub fn load(request: Request, loader: &dyn FileLoader) -> Result<Loaded, Vec<Dia
 }
 
 /// What is wrong with the access rules of each virtual host.
-fn inspect_access(draft: &Config, report: &mut Report) {
+fn inspect_access(draft: &Config, loader: &dyn FileLoader, report: &mut Report) {
+    // The process enters `work_dir` later, or has entered it long ago: a relative path beneath
+    // another folder cannot be judged here, and is when the rules are put in force.
+    let stays = matches!(draft.root().str("work_dir"), "./" | ".");
+    let read = |path: &str| loader.read(path);
     for vhost in draft.vhosts() {
-        for fault in access::inspect(&vhost) {
+        let mut faults = access::inspect(&vhost);
+        if stays {
+            faults.extend(access::inspect_files(&vhost, &read));
+        }
+        for fault in faults {
             let severity = if fault.warning { Severity::Warning } else { Severity::Error };
             report.at(severity, fault.span, fault.message);
             if let Some(help) = fault.help {

@@ -208,7 +208,7 @@ impl Mount for HlsGate {
         request: Request,
     ) -> Result<LocalBoxFuture<'static, Response>, Request> {
         match self.own(context, request) {
-            Err(request) if context.role.server && self.refuses(context, &request) => {
+            Err(request) if self.refuses(context, &request) => {
                 Ok(Box::pin(std::future::ready(no_session())))
             }
             own => own,
@@ -372,7 +372,12 @@ impl Asked {
         if self.head {
             headers.insert(header::CONTENT_LENGTH, length);
         }
-        let cache = if fresh { "no-cache" } else { "public, max-age=60" };
+        let cache = match (fresh, self.guarded) {
+            (true, _) => "no-cache",
+            // A cache between would hand it to whoever asks.
+            (false, true) => "private, max-age=60",
+            (false, false) => "public, max-age=60",
+        };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
         if self.cors {
             let any = HeaderValue::from_static("*");

@@ -53,6 +53,18 @@ impl Files {
         fits(template, &self.vhost, name.as_ref(), path)
     }
 
+    /// Whether the path is that of a file in the web root which lies outside the folder of HLS:
+    /// a film beside it, whatever its name.
+    fn leaves(&self, web: &str, path: &str) -> bool {
+        let file = Path::new(web).join(path).canonicalize();
+        let home = Path::new(&self.path).canonicalize();
+        match (file, home) {
+            (Ok(file), Ok(home)) => !file.starts_with(home),
+            (Ok(_), Err(_)) => true,
+            (Err(_), _) => false,
+        }
+    }
+
     /// Whether a segment, by its path beneath the root of the files, is of this stream.
     pub(crate) fn is_of(&self, key: &StreamKey, path: &str) -> bool {
         *key.vhost == *self.vhost && self.may_be(Some(key), path)
@@ -96,10 +108,11 @@ impl Guards {
         let Some(path) = cleaned(raw_path) else { return false };
         let web = config.root().str("http_server.dir");
         let beneath = |files: &Files| super::gate::beneath(&files.path, web, path.clone());
+        let asked = path.clone();
         let own = config.vhost(host).map(|vhost| vhost.name().to_owned());
         let mut guarded = guards.iter().filter(|files| {
             let path = beneath(files);
-            let here = || own.as_deref() == Some(&*files.vhost);
+            let here = || own.as_deref() == Some(&*files.vhost) && !files.leaves(web, &asked);
             let there = || files.on_disk && Path::new(&files.path).join(&path).is_file();
             files.may_be(None, &path) && (here() || there())
         });
@@ -225,6 +238,31 @@ mod tests {
         }
         let own = StreamKey::new("open", "live", "cam");
         assert!(!guards.refuses(&config, "open", "/live/cam-1.ts", Some(&own)));
+    }
+
+    #[test]
+    fn a_film_beside_the_folder_of_hls_is_a_film() {
+        let web = tempfile::tempdir().unwrap();
+        let at = |name: &str| web.path().join(name);
+        for folder in ["hls/live", "vod"] {
+            std::fs::create_dir_all(at(folder)).unwrap();
+        }
+        for file in ["hls/live/cam-1.ts", "vod/film-1.ts", "vod/film.m3u8"] {
+            std::fs::write(at(file), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(at("hls"), at("other")).unwrap();
+        let mut server = Node::block("http_server", &[]);
+        server.children = Some(vec![Node::line("dir", &[web.path().to_str().unwrap()])]);
+        let config = config(at("hls").to_str().unwrap());
+        let nodes = [vec![server], config.nodes()[1..].to_vec()].concat();
+        let config = Config::new(config.table().clone(), nodes, Default::default(), vec![]);
+        let (guards, config) = (Guards::default(), Arc::new(config));
+        let refuses = |path: &str| guards.refuses(&config, "guarded", path, None);
+        assert!(refuses("/hls/live/cam-1.ts"));
+        assert!(refuses("/live/cam-1.ts"));
+        assert!(refuses("/other/live/cam-1.ts"), "by way of a link");
+        assert!(!refuses("/vod/film-1.ts"));
+        assert!(!refuses("/vod/film.m3u8"));
     }
 
     #[test]

@@ -483,6 +483,28 @@ fn is_local(host: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
+/// The key files of a virtual host that cannot be used.
+pub(crate) fn inspect_files(
+    vhost: &VhostSection<'_>,
+    read: &dyn Fn(&str) -> std::io::Result<Vec<u8>>,
+) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if !vhost.bool("auth.enabled") {
+        return faults;
+    }
+    for arg in nodes(&vhost.section("auth.jwt"), "key").flat_map(|node| &node.args) {
+        let mut keys = Keys::default();
+        let why = match read(&arg.text) {
+            Ok(pem) => keys.add_pem(&pem).err().map(|e| e.to_string()),
+            Err(e) => Some(e.to_string()),
+        };
+        if let Some(why) = why {
+            faults.push(Fault::at(arg.span, format!("the key file `{}`: {why}", arg.text)));
+        }
+    }
+    faults
+}
+
 /// Where the secrets of a tree stand: no diagnostic shows them. Told too much rather than too
 /// little: in `auth` every word of a directive that nobody knows may be a slip of one.
 pub(crate) fn hide(table: &Table, tree: &[Node]) -> Vec<Span> {

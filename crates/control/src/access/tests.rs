@@ -187,17 +187,73 @@ fn secrets_may_come_from_the_environment() {
     assert!(load(rules, &[]).is_err());
 }
 
+/// Another folder: what is in it cannot be seen while the file is checked.
+const ELSEWHERE: &str = "}\nwork_dir elsewhere;\nvhost w {";
+
 #[test]
 fn a_key_file_that_cannot_be_read_is_told_and_nothing_changes() {
     let rules = "auth { enabled on; publish open; play jwt; jwt { key none.pem; } }";
-    let config = load(rules, &[]).unwrap();
+    let said = load(rules, &[]).unwrap_err();
+    assert!(said.contains("x.conf:4:54: error: the key file `none.pem`: "), "{said}");
+    let config = load(&format!("{rules}\n{ELSEWHERE}"), &[]).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let access = Access::new(Box::new(Files(vec![("bad.pem", "x".into())])));
+    let access = Access::new(Box::new(Files(vec![])));
     let said = access.compile(&config, runtime.handle()).err().unwrap();
     assert!(said.contains("auth.jwt.key of vhost v: none.pem: "), "{said}");
-    let config = load(&rules.replace("none", "bad"), &[]).unwrap();
+    let access = Access::new(Box::new(Files(vec![("none.pem", "x".into())])));
     let said = access.compile(&config, runtime.handle()).err().unwrap();
     assert!(said.contains("BEGIN PUBLIC KEY"), "{said}");
+}
+
+/// Serves one key set to everybody; the URL.
+async fn serve(set: String) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/keys", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 1024]).await;
+            let len = set.len();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n{set}");
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_token_that_comes_before_its_keys_waits_for_them() {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let set = format!(
+        r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"a","x":"{}"}}]}}"#,
+        BASE64.encode(pair.public_key().as_ref())
+    );
+    let url = serve(set).await;
+    let rules = format!("auth {{ enabled on; publish jwt; play jwt; jwt {{ jwks {url}; }} }}");
+    let access = Access::new(Box::new(Files(Vec::new())));
+    let compiled = access.compile(&load(&rules, &[]).unwrap(), &Handle::current()).unwrap();
+    access.0.rules.store(Arc::new(compiled));
+    let token = |kid: &str| {
+        let header = format!(r#"{{"alg":"EdDSA","kid":"{kid}"}}"#);
+        let claims = format!(r#"{{"exp":{},"stream":"live/cam"}}"#, now() + 60);
+        let text = format!("{}.{}", BASE64.encode(header), BASE64.encode(claims));
+        let signature = BASE64.encode(pair.sign(text.as_bytes()));
+        format!("?token={text}.{signature}")
+    };
+    access.check(&intent("v", &token("a"), ""), Play).await.unwrap();
+    let refusal = access.check(&intent("v", &token("b"), ""), Play).await.unwrap_err();
+    assert!(refusal.to_string().contains("`kid`"), "{refusal}");
+    // A reload keeps the keys that were fetched.
+    let fetched = access.0.sets.lock().unwrap().values().next().unwrap().upgrade().unwrap();
+    let again = access.compile(&load(&rules, &[]).unwrap(), &Handle::current()).unwrap();
+    access.0.rules.store(Arc::new(again));
+    assert_eq!(access.0.sets.lock().unwrap().len(), 1);
+    assert!(fetched.keys().is_some());
+    access.check(&intent("v", &token("a"), ""), Play).await.unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gate::conf::{Config, Directive, Kind, Table};
-use gate::{Host, HostParts, Identity, OpenDoor};
+use gate::{Admission, Host, HostParts, Identity, OpenDoor};
 use hub::{Hub, start_shards};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
@@ -44,7 +44,9 @@ const ROWS: &[Directive] = &[
     Directive::new("vhost", Kind::Block).repeated(),
     Directive::new("vhost.enabled", Kind::Bool).default("on"),
     Directive::new("vhost.min_latency", Kind::Bool).default("off"),
+    Directive::new("vhost.max_connections", Kind::Int).default("0"),
     Directive::new("vhost.play", Kind::Block),
+    Directive::new("vhost.play.max_players", Kind::Int).default("0"),
     Directive::new("vhost.play.gop_cache", Kind::Bool).default("on"),
     Directive::new("vhost.play.gop_cache_max_frames", Kind::Int).default("2500"),
     Directive::new("vhost.play.queue_length", Kind::Seconds).default("30"),
@@ -72,6 +74,10 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(pairs: &[(&str, &str)]) -> Self {
+        Self::with(pairs, Box::new(OpenDoor))
+    }
+
+    pub fn with(pairs: &[(&str, &str)], admission: Box<dyn Admission>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -82,7 +88,7 @@ impl Rig {
             shards: start_shards(1).unwrap(),
             config: config(pairs),
             identity: Identity::new("server".to_owned(), "0.0.0"),
-            admission: Box::new(OpenDoor),
+            admission,
             control: runtime.handle().clone(),
             fileless: true,
         });
