@@ -10,6 +10,7 @@
 
 mod fetch;
 mod glob;
+mod hide;
 mod jwt;
 mod key;
 mod net;
@@ -40,8 +41,9 @@ use query::Query;
 use rules::{Answer, Rules};
 
 pub use glob::Glob;
+pub(crate) use hide::hide;
 pub use net::{Net, NetError};
-pub(crate) use rules::{hide, inspect, inspect_files};
+pub(crate) use rules::{inspect, inspect_files};
 pub use rules::{judge, key_set_size, signing_secret};
 pub use sign::{Named, SignError, Wish, named, sign_url};
 

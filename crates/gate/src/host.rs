@@ -193,15 +193,25 @@ impl Host {
     /// Asks to publish, on behalf of `session`, the stream that `intent` names.
     ///
     /// # Errors
-    /// [`Refusal`], to be told to the client in its protocol's words. It has been counted.
+    /// [`Refusal`], to be told to the client in its protocol's words. It has been logged and counted.
     pub async fn publish(
         self: &Arc<Self>,
         shard: &Rc<Shard>,
         session: &Session,
         intent: Intent,
     ) -> Result<(Publisher, ClientHold), Refusal> {
+        let wanted = wanted(&intent);
         let asked = self.try_publish(shard, session, intent).await;
-        asked.inspect_err(|refusal| self.refusals.count("publish", refusal))
+        asked.inspect_err(|refusal| self.refused("publish", session, &wanted, refusal))
+    }
+
+    /// Tells and counts a refusal, the same for every protocol.
+    fn refused(&self, what: &'static str, session: &Session, wanted: &str, refusal: &Refusal) {
+        self.refusals.count(what, refusal);
+        tracing::warn!(
+            session = %session.id, gate = session.gate, peer = %session.peer,
+            rule = refusal.label(), "{what} of {wanted} refused: {refusal}"
+        );
     }
 
     async fn try_publish(
@@ -228,14 +238,15 @@ impl Host {
     /// Asks to play. The stream may not be published yet.
     ///
     /// # Errors
-    /// [`Refusal`], to be told to the client in its protocol's words. It has been counted.
+    /// [`Refusal`], to be told to the client in its protocol's words. It has been logged and counted.
     pub async fn play(
         self: &Arc<Self>,
         session: &Session,
         intent: Intent,
     ) -> Result<PlayGrant, Refusal> {
+        let wanted = wanted(&intent);
         let asked = self.try_play(session, intent).await;
-        asked.inspect_err(|refusal| self.refusals.count("play", refusal))
+        asked.inspect_err(|refusal| self.refused("play", session, &wanted, refusal))
     }
 
     async fn try_play(
@@ -317,6 +328,12 @@ impl Host {
         detail.vhost = vhost;
         Ok(key)
     }
+}
+
+/// The stream of an intent, for the log.
+fn wanted(intent: &Intent) -> String {
+    let detail = &intent.detail;
+    format!("{}/{}/{}", detail.vhost, detail.app, detail.name)
 }
 
 /// `livestream.flv` is `livestream`: identity leaves the extension out.

@@ -55,10 +55,6 @@ pub(crate) fn playing(session: &str, stream: &str, active: bool, publisher: &str
     );
 }
 
-pub(crate) fn refused(session: &str, what: &str, stream: &str, reason: &str) {
-    tracing::warn!(session, "{what} of {stream} refused: {reason}");
-}
-
 pub(crate) fn metadata(session: &str, metadata: &Metadata) {
     let ((width, height), (video, audio)) = (metadata.size, metadata.codecs);
     tracing::info!(

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gate::Refusal;
-use gate::conf::{Arg, Config, Node, Section, Span, Table, VhostSection};
+use gate::conf::{Arg, Config, Node, Section, Span, VhostSection};
 
 use super::glob::Glob;
+use super::hide::{WAYS, is_way};
 use super::jwt::jwks::Jwks;
 use super::jwt::keys::Keys;
 use super::jwt::{self, Outcome, Terms};
@@ -35,9 +36,6 @@ enum Method {
 
 const METHODS: [(&str, Method); 3] =
     [("key", Method::Key), ("sign", Method::Sign), ("jwt", Method::Jwt)];
-
-/// What a key may be for.
-const WAYS: &[&str] = &["publish", "play", "all"];
 
 /// What lets everybody in.
 const OPEN: &str = "open";
@@ -503,38 +501,6 @@ pub(crate) fn inspect_files(
         }
     }
     faults
-}
-
-/// Where the secrets of a tree stand: no diagnostic shows them. Told too much rather than too
-/// little: in `auth` every word of a directive that nobody knows may be a slip of one.
-pub(crate) fn hide(table: &Table, tree: &[Node]) -> Vec<Span> {
-    let mut spans = Vec::new();
-    let vhosts = tree.iter().filter(|node| node.name == "vhost");
-    for auth in vhosts.flat_map(Node::nodes).filter(|node| node.name == "auth") {
-        hide_in(table, "vhost.auth", auth.nodes(), &mut spans);
-    }
-    spans
-}
-
-/// Recurses as deep as the tree, which the parser bounds.
-fn hide_in(table: &Table, path: &str, nodes: &[Node], spans: &mut Vec<Span>) {
-    for node in nodes {
-        let full = format!("{path}.{}", node.name);
-        if table.get(&full).is_none_or(|row| row.secret) {
-            let shown = match (full.as_str(), node.args.as_slice()) {
-                ("vhost.auth.key", [direction, ..]) => is_way(&direction.text),
-                ("vhost.auth.sign.secret", [_, _]) => true,
-                _ => false,
-            };
-            spans.extend(node.args.iter().skip(usize::from(shown)).map(|arg| arg.span));
-        }
-        hide_in(table, &full, node.nodes(), spans);
-    }
-}
-
-/// Whether a word is, or was meant to be, the direction of a key.
-fn is_way(word: &str) -> bool {
-    crate::config::nearest(word, WAYS.iter().copied()).is_some()
 }
 
 /// The id and the secret that signs for a virtual host; with `kid`, the one of that id.

@@ -55,7 +55,6 @@ impl Connection {
             }
             Err(refusal) => {
                 let reason = refusal.to_string();
-                events::refused(&self.session.id, "play", &asked.url.stream, &reason);
                 let code = "NetStream.Play.StreamNotFound";
                 self.rtmp.refuse_play(Instant::now(), asked.msid, code, &reason);
                 self.say().await?;

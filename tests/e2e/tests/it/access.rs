@@ -22,6 +22,7 @@ const CONFIG: &str = "listen RTMP;\ndaemon off;\nsrs_log_tank console;\n\
     vhost __defaultVhost__ { }\n\
     vhost in.test { security { enabled on; allow publish 127.0.0.0/8; allow play ::1; allow play 127.0.0.1; } STREAMS }\n\
     vhost out.test { security { enabled on; deny publish 127.0.0.1; allow play ::/0; } STREAMS }\n\
+    vhost unseen.test { security { enabled on; allow publish all; deny play 127.0.0.0/8; allow play all; } MEMORY }\n\
     vhost key.test { auth { enabled on; publish key; play key;\n\
         key publish encoder-secret-1; key publish encoder-secret-2 live/elsewhere; key play viewer-secret-1; } STREAMS }\n\
     vhost sign.test { auth { enabled on; publish sign; play sign;\n\
@@ -32,7 +33,8 @@ const STREAMS: &str = "http_remux { enabled on; mount [vhost]/[app]/[stream].flv
     hls { enabled on; hls_path DIR/html; hls_fragment 1; }";
 
 fn start(name: &str) -> Result<Server> {
-    Start::config(name, &CONFIG.replace("STREAMS", STREAMS)).ready()
+    let memory = STREAMS.replace("hls_path DIR/html", "hls_storage memory");
+    Start::config(name, &CONFIG.replace("STREAMS", STREAMS).replace("MEMORY", &memory)).ready()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,8 @@ fn credentials(
     stream: &str,
 ) -> Result<(Shown, Vec<Shown>)> {
     Ok(match method {
-        Method::Address => (shown("in.test", ""), vec![shown("out.test", "")]),
+        Method::Address if publish => (shown("in.test", ""), vec![shown("out.test", "")]),
+        Method::Address => (shown("in.test", ""), vec![shown("unseen.test", "")]),
         Method::Key => {
             let own = if publish { "encoder-secret-1" } else { "viewer-secret-1" };
             let other = if publish { "viewer-secret-1" } else { "encoder-secret-1" };
@@ -148,6 +151,7 @@ struct Protocol {
 const PROTOCOLS: &[Protocol] = &[
     Protocol { name: "rtmp", publish: Some(rtmp_publish), play: Some(rtmp_play) },
     Protocol { name: "http-flv", publish: None, play: Some(flv_play) },
+    Protocol { name: "http-ts", publish: None, play: Some(ts_play) },
     Protocol { name: "hls", publish: None, play: Some(hls_play) },
 ];
 
@@ -183,8 +187,15 @@ fn is_in(status: u16, body: &[u8]) -> Result<bool> {
     }
 }
 
-fn flv_play(server: &Server, stream: &str, shown: &Shown) -> Result<bool> {
-    let path = format!("/{}", name(&format!("{stream}.flv"), shown));
+/// Plays a live body that begins with these bytes.
+fn live(
+    server: &Server,
+    stream: &str,
+    shown: &Shown,
+    extension: &str,
+    begin: &[u8],
+) -> Result<bool> {
+    let path = format!("/{}", name(&format!("{stream}{extension}"), shown));
     let mut body = Vec::new();
     let live =
         http::stream(server.http_address()?, &path, &[], Duration::from_secs(2), &mut |bytes| {
@@ -192,8 +203,16 @@ fn flv_play(server: &Server, stream: &str, shown: &Shown) -> Result<bool> {
             Ok(())
         })?;
     let entered = is_in(live.status, &body)?;
-    ensure!(!entered || body.starts_with(b"FLV"), "200 without FLV");
+    ensure!(!entered || body.starts_with(begin), "200 with something else");
     Ok(entered)
+}
+
+fn flv_play(server: &Server, stream: &str, shown: &Shown) -> Result<bool> {
+    live(server, stream, shown, ".flv", b"FLV")
+}
+
+fn ts_play(server: &Server, stream: &str, shown: &Shown) -> Result<bool> {
+    live(server, stream, shown, ".ts", &[0x47])
 }
 
 fn hls_play(server: &Server, stream: &str, shown: &Shown) -> Result<bool> {
@@ -227,20 +246,24 @@ fn hls_play(server: &Server, stream: &str, shown: &Shown) -> Result<bool> {
     Ok(true)
 }
 
+fn begin(server: &Server, stream: &str, shown: &Shown) -> Result<own::Publisher> {
+    own::publish(server, &name(stream, shown), Clip::card()?, |_, at| at)
+}
+
 fn method_on_every_protocol(server: &Server, method: Method) -> Result<()> {
     let stream = format!("{method:?}").to_lowercase();
     for publish in [true, false] {
         let (good, bad) = credentials(server, method, publish, &stream)?;
-        let publisher = match publish {
-            true => None,
-            false => {
-                let (own, _) = credentials(server, method, true, &stream)?;
-                let clip = Clip::card()?;
-                let publisher = own::publish(server, &name(&stream, &own), clip, |_, at| at)?;
-                server.wait_stream(&stream)?;
-                Some(publisher)
+        let mut publishers = Vec::new();
+        if !publish {
+            let (own, _) = credentials(server, method, true, &stream)?;
+            publishers.push(begin(server, &stream, &own)?);
+            if method == Method::Address {
+                // HTTP-TS is asked for where there is a stream.
+                publishers.push(begin(server, &stream, &shown("unseen.test", ""))?);
             }
-        };
+            server.wait_stream(&stream)?;
+        }
         for protocol in PROTOCOLS {
             let Some(ask) = (if publish { protocol.publish } else { protocol.play }) else {
                 continue;
@@ -264,7 +287,7 @@ fn method_on_every_protocol(server: &Server, method: Method) -> Result<()> {
                 at(&good)
             );
         }
-        drop(publisher);
+        drop(publishers);
     }
     Ok(())
 }
