@@ -188,8 +188,11 @@ impl Access {
         let asked = Asked::of(intent, direction);
         match rules.check(&asked) {
             Answer::Done(done) => done,
-            Answer::UnknownKey(jwks, _) if jwks.refresh().await => rules.check(&asked).anyway(),
-            Answer::UnknownKey(_, refusal) => Err(refusal),
+            Answer::UnknownKey(jwks, _) => {
+                // Also where nobody waited: the set may have come between.
+                jwks.refresh().await;
+                rules.check(&asked).anyway()
+            }
         }
     }
 

@@ -69,7 +69,8 @@ pub fn render(host: &Host, figures: &Figures) -> String {
     let name = "millrace_refused_total";
     let help = "Wishes to publish or play that were refused: vhost, there is none; busy, somebody \
                 publishes; security, refer, key, sign, jwt, that rule says no; auth, nothing was \
-                shown; denied, a callback says no; limit; unavailable.";
+                shown; session, a file of HLS without one; denied, a callback says no; limit; \
+                unavailable.";
     out.family(name, help, Counter);
     for (direction, reason, count) in host.refusals.all() {
         out.sample(name, &[("direction", direction), ("reason", reason)], count);

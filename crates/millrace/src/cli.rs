@@ -201,6 +201,22 @@ mod tests {
     }
 
     #[test]
+    fn a_url_is_signed_with_a_secret_from_one_place() {
+        for (line, good) in [
+            ("sign rtmp://h/live/x --config a.conf --expires 30m --action publish", true),
+            ("sign rtmp://h/live/x --secret-env S --kid v1 --ip 192.0.2.0/24", true),
+            ("sign rtmp://h/live/x --secret-env S --config a.conf", false),
+            ("sign rtmp://h/live/x --action watch", false),
+            ("sign rtmp://h/live/x --ip host", false),
+            ("sign rtmp://h/live/x --expires soon", false),
+            ("sign", false),
+        ] {
+            let parsed = parse(&line.split(' ').collect::<Vec<_>>());
+            assert_eq!(parsed.is_ok(), good, "{line}");
+        }
+    }
+
+    #[test]
     fn a_bench_says_what_to_do_and_where() {
         for good in [
             "bench play -n 500 rtmp://h/live/x http://h/live/x.flv --verify all --json",

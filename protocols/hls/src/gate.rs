@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use gate::host::strip_extension;
 use gate::http::{self as web, Body, Context, Mount, Request, Response, text};
-use gate::{Close, Detail, Host, Intent, PlayGrant, Session};
+use gate::{Close, Detail, Host, Intent, PlayGrant, Refusal, Session};
 use http::{HeaderValue, Method, StatusCode, header};
 use hub::{Counters, Shard, Stream, StreamEvent, StreamKey};
 
@@ -208,9 +208,7 @@ impl Mount for HlsGate {
         request: Request,
     ) -> Result<LocalBoxFuture<'static, Response>, Request> {
         match self.own(context, request) {
-            Err(request) if self.refuses(context, &request) => {
-                Ok(Box::pin(std::future::ready(no_session())))
-            }
+            Err(request) if self.refuses(context, &request) => Ok(no_session(&context.host)),
             own => own,
         }
     }
@@ -246,7 +244,7 @@ impl HlsGate {
                 known.as_ref().is_some_and(fits)
             };
             if asked.guarded && !mine() {
-                return Ok(Box::pin(std::future::ready(no_session())));
+                return Ok(no_session(&context.host));
             }
             return Ok(self.segment(&asked, bytes));
         }
@@ -290,9 +288,21 @@ impl HlsGate {
     }
 }
 
-fn no_session() -> Response {
-    let reason = "this needs a session: begin with the playlist (hls_ctx)";
-    text(StatusCode::FORBIDDEN, reason)
+/// A request for a file of HLS without the session that it takes.
+fn no_session(host: &Host) -> LocalBoxFuture<'static, Response> {
+    let refusal = Refusal::Access {
+        rule: "session",
+        code: 1052,
+        unauthorized: false,
+        reason: "this needs a session: begin with the playlist (hls_ctx)".to_owned(),
+    };
+    host.refusals.count("play", &refusal);
+    let mut response = web::refusal(&refusal);
+    if host.config().root().bool("http_server.crossdomain") {
+        let any = HeaderValue::from_static("*");
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
+    }
+    Box::pin(std::future::ready(response))
 }
 
 /// The virtual host that a request names.

@@ -2,7 +2,7 @@
 //!
 //! No redirects: the operator names the place itself. The caller sets the time limit.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use gate::http::client::{Address, AddressError, AnswerError, Decoder, Part};
 use rustls::{ClientConfig, RootCertStore};
@@ -54,25 +54,23 @@ pub(crate) async fn get(url: &str, most: usize) -> Result<Vec<u8>, FetchError> {
         return exchange(socket, &address, most).await;
     }
     let name = ServerName::try_from(origin.host.clone()).map_err(|_| FetchError::Name)?;
-    let secure = connector().ok_or(FetchError::Roots)?.connect(name, socket).await;
+    // Some hundred certificates are read and parsed.
+    let connector = tokio::task::spawn_blocking(connector).await.ok().flatten();
+    let secure = connector.ok_or(FetchError::Roots)?.connect(name, socket).await;
     exchange(secure.map_err(FetchError::Tls)?, &address, most).await
 }
 
-/// Reads the system's certificates once.
+/// With the certificates that the system trusts now.
 fn connector() -> Option<TlsConnector> {
-    static CONFIG: OnceLock<Option<Arc<ClientConfig>>> = OnceLock::new();
-    let config = CONFIG.get_or_init(|| {
-        let path = ROOTS.iter().find(|path| std::path::Path::new(path).is_file())?;
-        let list = CertificateDer::pem_file_iter(path).ok()?;
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(list.filter_map(Result::ok));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider);
-        let builder = builder.with_safe_default_protocol_versions().ok()?;
-        let config = builder.with_root_certificates(roots).with_no_client_auth();
-        Some(Arc::new(config))
-    });
-    config.clone().map(TlsConnector::from)
+    let path = ROOTS.iter().find(|path| std::path::Path::new(path).is_file())?;
+    let list = CertificateDer::pem_file_iter(path).ok()?;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(list.filter_map(Result::ok));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().ok()?;
+    let config = builder.with_root_certificates(roots).with_no_client_auth();
+    Some(TlsConnector::from(Arc::new(config)))
 }
 
 async fn exchange(

@@ -303,6 +303,7 @@ fn every_method_lets_in_and_turns_away_on_every_protocol() -> Result<()> {
         "millrace_refused_total{direction=\"play\",reason=\"sign\"}",
         "millrace_refused_total{direction=\"publish\",reason=\"jwt\"}",
         "millrace_refused_total{direction=\"play\",reason=\"auth\"}",
+        "millrace_refused_total{direction=\"play\",reason=\"session\"}",
     ] {
         ensure!(metrics.contains(sample), "no {sample} in\n{metrics}");
     }

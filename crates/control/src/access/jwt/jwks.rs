@@ -57,7 +57,7 @@ impl Jwks {
     }
 
     /// Asks for a fresh set and waits a little for it, unless one was asked for a moment ago:
-    /// a stranger's tokens must not make us fetch. `false`: there is nothing new.
+    /// a stranger's tokens must not make us fetch. Whether one was waited for and came.
     pub(crate) async fn refresh(&self) -> bool {
         let mut done = self.done.subscribe();
         match *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
