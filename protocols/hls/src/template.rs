@@ -36,6 +36,55 @@ pub(crate) fn fits(template: &str, vhost: &str, name: Option<&StreamName>, path:
     ends.last() == Some(&true)
 }
 
+/// App and stream of a path that `template` could have made on the virtual host `vhost`. `None`: it
+/// could not, or the template does not hold both.
+pub(crate) fn named(template: &str, vhost: &str, path: &str) -> Option<(String, String)> {
+    let (pieces, bytes) = (pieces(template, vhost, None), path.as_bytes());
+    if bytes.len() > PATH_MAX {
+        return None;
+    }
+    let mut ends = vec![false; bytes.len().saturating_add(1)];
+    *ends.first_mut()? = true;
+    // The positions that each piece may begin at.
+    let mut begins = Vec::with_capacity(pieces.len());
+    for piece in &pieces {
+        let next = step(piece, &ends, bytes);
+        begins.push(std::mem::replace(&mut ends, next));
+    }
+    let (mut app, mut stream) = (None, None);
+    let mut end = bytes.len();
+    if ends.get(end) != Some(&true) {
+        return None;
+    }
+    for (piece, begins) in pieces.iter().zip(&begins).rev() {
+        // The longest that fits, from the end on.
+        let from =
+            (0..=end).find(|at| begins.get(*at) == Some(&true) && spans(piece, path, *at, end))?;
+        let text = path.get(from..end)?;
+        match piece {
+            Piece::App => app = Some(text.to_owned()),
+            Piece::Stream => stream = Some(text.to_owned()),
+            Piece::Text(_) | Piece::Number(_) => {}
+        }
+        end = from;
+    }
+    Some((app?, stream?))
+}
+
+/// Whether a piece may stand for this part of the path.
+fn spans(piece: &Piece, path: &str, from: usize, end: usize) -> bool {
+    let Some(text) = path.get(from..end) else { return false };
+    match piece {
+        Piece::Text(own) => own == text,
+        Piece::Number(width) => {
+            let fits = width.is_none_or(|width| width == text.len());
+            fits && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+        }
+        Piece::App => !text.is_empty(),
+        Piece::Stream => !text.is_empty() && !text.contains('/'),
+    }
+}
+
 /// A variable's width, or that it has none; `None`: no number.
 #[allow(clippy::option_option, reason = "a number may have any width")]
 fn width(variable: &str) -> Option<Option<usize>> {
@@ -169,6 +218,23 @@ mod tests {
     }
 
     #[test]
+    fn the_stream_of_a_playlist_is_read_out_of_its_path() {
+        for (template, path, app, stream) in [
+            ("[app]/[stream].m3u8", "live/cam.m3u8", "live", "cam"),
+            ("[app]/[stream].m3u8", "a/b/cam.x.m3u8", "a/b", "cam.x"),
+            ("[vhost]/[app]/[stream].m3u8", "v/live/cam.m3u8", "live", "cam"),
+            ("./[app]/[stream]/index.m3u8", "live/cam/index.m3u8", "live", "cam"),
+            ("[stream]@[app].m3u8", "cam@live.m3u8", "live", "cam"),
+        ] {
+            let found = named(template, "v", path);
+            assert_eq!(found, Some((app.into(), stream.into())), "{template} {path}");
+        }
+        assert_eq!(named("[stream].m3u8", "v", "cam.m3u8"), None);
+        assert_eq!(named("[app]/[stream].m3u8", "v", "cam.m3u8"), None);
+        assert_eq!(named("[vhost]/[app]/[stream].m3u8", "v", "w/live/cam.m3u8"), None);
+    }
+
+    #[test]
     fn without_a_stream_any_of_the_host_is_meant() {
         let any = |path: &str| fits("[app]/[stream]-[seq].ts", "v", None, path);
         assert!(any("live/cam-12.ts"));
@@ -197,12 +263,16 @@ mod tests {
                 let Ok(path) = values.path(template) else { continue };
                 prop_assert!(fits(template, "v", Some(&name), &path), "{template} {path}");
                 prop_assert!(fits(template, "v", None, &path), "{template} {path}");
+                let found = named(template, "v", &path);
+                let both = template.contains("[app]") && template.contains("[stream]");
+                prop_assert_eq!(found.is_some(), both, "{} {}", template, path);
             }
         }
 
         #[test]
         fn any_path_is_borne(template in "(\\[[a-z0-9]{0,6}\\]|[a-z/.-]){0,8}", path in "\\PC{0,40}") {
-            let _ = fits(&template, "v", None, &path);
+            let fits = fits(&template, "v", None, &path);
+            prop_assert!(named(&template, "v", &path).is_none() || fits);
         }
     }
 }

@@ -27,14 +27,19 @@ const CONFIG: &str = "listen RTMP;\ndaemon off;\nsrs_log_tank console;\n\
         key publish encoder-secret-1; key publish encoder-secret-2 live/elsewhere; key play viewer-secret-1; } STREAMS }\n\
     vhost sign.test { auth { enabled on; publish sign; play sign;\n\
         sign { secret v2 signing-secret-2; secret v1 signing-secret-1; } } STREAMS }\n\
-    vhost jwt.test { auth { enabled on; publish jwt; play jwt; jwt { secret token-secret-1234; issuer login.test; } } STREAMS }\n";
+    vhost jwt.test { auth { enabled on; publish jwt; play jwt; jwt { secret token-secret-1234; issuer login.test; } } FOLDERS }\n";
 
 const STREAMS: &str = "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }\n\
     hls { enabled on; hls_path DIR/html; hls_fragment 1; }";
 
 fn start(name: &str) -> Result<Server> {
     let memory = STREAMS.replace("hls_path DIR/html", "hls_storage memory");
-    Start::config(name, &CONFIG.replace("STREAMS", STREAMS).replace("MEMORY", &memory)).ready()
+    let folders = STREAMS.replace(
+        "hls_fragment",
+        "hls_m3u8_file [app]/[stream]/index.m3u8; hls_ts_file [app]/[stream]/[seq].ts; hls_fragment",
+    );
+    let config = CONFIG.replace("STREAMS", STREAMS).replace("MEMORY", &memory);
+    Start::config(name, &config.replace("FOLDERS", &folders)).ready()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,7 +222,12 @@ fn ts_play(server: &Server, stream: &str, shown: &Shown) -> Result<bool> {
 
 fn hls_play(server: &Server, stream: &str, shown: &Shown) -> Result<bool> {
     let at = server.http_address()?;
-    let path = format!("/{}", name(&format!("{stream}.m3u8"), shown));
+    // One virtual host keeps each stream in a folder of its own.
+    let list = |stream: &str| match shown.vhost {
+        "jwt.test" => format!("{stream}/index.m3u8"),
+        _ => format!("{stream}.m3u8"),
+    };
+    let path = format!("/{}", name(&list(stream), shown));
     let master = http::get(at, &path)?;
     if !is_in(master.status, &master.body)? {
         return Ok(false);
@@ -239,7 +249,7 @@ fn hls_play(server: &Server, stream: &str, shown: &Shown) -> Result<bool> {
         ensure!(got.status == 403, "{path}: {}", got.status);
     }
     // The right to one stream is none to another.
-    let other = format!("/{}", name(&format!("{stream}-2.m3u8"), shown));
+    let other = format!("/{}", name(&list(&format!("{stream}-2")), shown));
     let other = format!("{}&hls_ctx={mark}", other.split('&').next().unwrap_or_default());
     let got = http::get(at, &other)?;
     ensure!(!is_in(got.status, &got.body).unwrap_or(false), "{other}: {}", got.status);
