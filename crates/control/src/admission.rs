@@ -4,18 +4,30 @@
 
 use std::sync::Arc;
 
-use gate::{Answer, Event, Visit};
+use gate::{Answer, Event, Intent, Visit};
 
+use crate::access::{Access, Direction};
 use crate::hooks::Hooks;
 
 /// What decides, in order.
 #[derive(Clone)]
 pub struct Admission {
+    /// The rules of the configuration.
+    pub access: Access,
     /// Web servers that are asked and told.
     pub hooks: Hooks,
 }
 
 impl gate::Admission for Admission {
+    fn admit(&self, intent: &Intent) -> Answer {
+        let (access, intent) = (self.access.clone(), intent.clone());
+        let direction = match intent.detail.publish {
+            true => Direction::Publish,
+            false => Direction::Play,
+        };
+        Some(Box::pin(async move { access.check(&intent, direction).await }))
+    }
+
     fn connect(&self, visit: &Arc<Visit>) -> Answer {
         self.hooks.connect(visit)
     }

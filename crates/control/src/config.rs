@@ -30,6 +30,8 @@ use std::sync::Arc;
 
 use gate::conf::{Config, FileId, Node, Table};
 
+use crate::access;
+
 pub use builtin::{BUILTIN, BUILTIN_NAME};
 pub use diagnostic::{CONFIG_INVALID, Diagnostic, MISSING_INCLUDE, Place, Severity, exit_status};
 pub use full_sample::full_sample;
@@ -37,6 +39,7 @@ pub use grammar::{MAX_DEPTH, MAX_MISTAKES, Mistake, SyntaxError, parse};
 pub use patch::{Patch, PatchError};
 pub use reference::{Language, reference};
 
+pub(crate) use check::nearest;
 use diagnostic::Report;
 
 /// What stands in for a file when only the environment counts.
@@ -126,7 +129,7 @@ pub fn load(request: Request, loader: &dyn FileLoader) -> Result<Loaded, Vec<Dia
         return Err(report.finish().1);
     }
     legacy::rewrite(&mut nodes, &mut report);
-    judge(table, nodes, env, facts, report)
+    judge(Request { table, file: None, env_only, env, facts }, loader, nodes, report)
 }
 
 /// Checks a tree that was made from the configuration in force.
@@ -137,24 +140,27 @@ pub fn load_tree(
     request: Request,
     base: &Config,
     nodes: Vec<Node>,
+    loader: &dyn FileLoader,
 ) -> Result<Loaded, Vec<Diagnostic>> {
-    let Request { table, env, facts, .. } = request;
     let mut report = Report::default();
     // The texts are gone; their names are still told of.
     let names = (0..u32::MAX).map(|n| base.file_name(FileId(n))).take_while(|n| !n.is_empty());
     for name in names {
         report.sources.add(name, String::new());
     }
-    judge(table, nodes, env, facts, report)
+    judge(request, loader, nodes, report)
 }
 
 fn judge(
-    table: Arc<Table>,
+    request: Request,
+    loader: &dyn FileLoader,
     mut nodes: Vec<Node>,
-    env: BTreeMap<String, String>,
-    facts: Facts,
     mut report: Report,
 ) -> Result<Loaded, Vec<Diagnostic>> {
+    let Request { table, env, facts, .. } = request;
+    for secret in access::hide(&table, &nodes) {
+        report.sources.hide(secret);
+    }
     check::check_all(&table, &mut nodes, &env, &mut report);
     // The rest of the environment is nobody's business, and may hold secrets.
     let mut env = env;
@@ -164,6 +170,7 @@ fn judge(
     let nodes = share_https_port(&draft);
     let draft = Config::new(Arc::clone(&table), nodes, env.clone(), Vec::new());
     startup::check(&draft, &facts, &mut report);
+    inspect_access(&draft, loader, &mut report);
     startup::announce(&draft, &mut report);
     if report.has_errors() {
         return Err(report.finish().1);
@@ -171,6 +178,27 @@ fn judge(
     let (sources, list) = report.finish();
     let config = Config::new(table, draft.nodes().to_vec(), env, sources.names());
     Ok((Arc::new(config), list))
+}
+
+/// What is wrong with the access rules of each virtual host.
+fn inspect_access(draft: &Config, loader: &dyn FileLoader, report: &mut Report) {
+    // The process enters `work_dir` later, or has entered it long ago: a relative path beneath
+    // another folder cannot be judged here, and is when the rules are put in force.
+    let stays = matches!(draft.root().str("work_dir"), "./" | ".");
+    let read = |path: &str| loader.read(path);
+    for vhost in draft.vhosts() {
+        let mut faults = access::inspect(&vhost);
+        if stays {
+            faults.extend(access::inspect_files(&vhost, &read));
+        }
+        for fault in faults {
+            let severity = if fault.warning { Severity::Warning } else { Severity::Error };
+            report.at(severity, fault.span, fault.message);
+            if let Some(help) = fault.help {
+                report.help(help);
+            }
+        }
+    }
 }
 
 /// Where API and streams share their HTTP port they share the HTTPS port, unless it is written

@@ -1,6 +1,6 @@
 //! The control plane: what decides and tells, and never carries media.
 //!
-//! [`config`] turns files and environment into a checked snapshot, [`reload`] replaces it while
+//! [`access`] says who may publish and play; [`config`] turns files and environment into a checked snapshot, [`reload`] replaces it while
 //! the server runs; [`log`] and [`process`] are how the server appears to its operator. [`api`] is
 //! the HTTP API of SRS and what belongs beside it, [`metrics`] its figures for Prometheus, [`files`]
 //! serves static files; [`admission`] says who may come in, and [`hooks`] asks and tells web servers
@@ -10,6 +10,7 @@
 //!
 //! Runs on a small runtime of its own; a gate is known here only as `dyn Gate`.
 
+pub mod access;
 pub mod admission;
 pub mod api;
 pub mod config;

@@ -67,6 +67,15 @@ pub fn render(host: &Host, figures: &Figures) -> String {
     let refused = host.refused.load(Relaxed);
     let help = "Connections refused by max_connections or max_connections_per_ip.";
     out.one("millrace_connections_refused_total", help, Counter, refused);
+    let name = "millrace_refused_total";
+    let help = "Wishes to publish or play that were refused: vhost, there is none; busy, somebody \
+                publishes; security, refer, key, sign, jwt, that rule says no; auth, nothing was \
+                shown; session, a file of HLS without one; denied, a callback says no; limit; \
+                unavailable.";
+    out.family(name, help, Counter);
+    for (direction, reason, count) in host.refusals.all() {
+        out.sample(name, &[("direction", direction), ("reason", reason)], count);
+    }
     let help = "Times a slow player was moved forward.";
     out.one("millrace_lag_jumps_total", help, Counter, lag_jumps);
     let name = "millrace_dropped_messages_total";

@@ -168,7 +168,7 @@ impl Reloader {
         let request = self.request.clone();
         let loaded = match source {
             Source::Files => config::load(request, &*self.loader),
-            Source::Tree(nodes) => config::load_tree(request, &old, nodes),
+            Source::Tree(nodes) => config::load_tree(request, &old, nodes, &*self.loader),
         };
         let (new, list) = loaded.map_err(|list| texts(&list, Severity::Error))?;
         let changes = diff(&old, &new);

@@ -1,9 +1,11 @@
 //! Who may publish and play, and what came of it. Gates ask; the control plane answers.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
+use http::StatusCode;
 
 use crate::session::{Detail, SessionInfo};
 use crate::visit::Visit;
@@ -36,6 +38,26 @@ pub enum Refusal {
         /// Which rule, for the client and the log.
         reason: String,
     },
+    /// An access rule of the virtual host says no.
+    #[error("{reason}")]
+    Access {
+        /// Which kind of rule: `security`, `refer`, `auth` and the like. A metric's label.
+        rule: &'static str,
+        /// SRS error code.
+        code: u32,
+        /// Other credentials may help.
+        unauthorized: bool,
+        /// What is wrong, for the client and the log. Holds no secret.
+        reason: String,
+    },
+    /// A limit of the virtual host is reached.
+    #[error("no place left: {limit} is {most}")]
+    Full {
+        /// The directive.
+        limit: &'static str,
+        /// What it says.
+        most: usize,
+    },
     /// The server is shutting down or full.
     #[error("the server takes no new sessions: {0}")]
     Unavailable(&'static str),
@@ -47,9 +69,52 @@ impl Refusal {
         match self {
             Self::Vhost(_) => 2014,
             Self::Busy(_) => 1028,
-            Self::Denied { code, .. } => *code,
-            Self::Unavailable(_) => 1074,
+            Self::Denied { code, .. } | Self::Access { code, .. } => *code,
+            Self::Full { .. } | Self::Unavailable(_) => 1074,
         }
+    }
+
+    /// What an HTTP client is told.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Vhost(_) => StatusCode::NOT_FOUND,
+            Self::Busy(_) => StatusCode::CONFLICT,
+            Self::Access { unauthorized: true, .. } => StatusCode::UNAUTHORIZED,
+            Self::Denied { .. } | Self::Access { .. } => StatusCode::FORBIDDEN,
+            Self::Full { .. } | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// One word for the metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Vhost(_) => "vhost",
+            Self::Busy(_) => "busy",
+            Self::Denied { .. } => "denied",
+            Self::Access { rule, .. } => rule,
+            Self::Full { .. } => "limit",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+}
+
+/// Refusals since the start by direction and [`Refusal::label`]: a handful of words, so it does
+/// not grow.
+#[derive(Debug, Default)]
+pub struct Refusals(Mutex<BTreeMap<(&'static str, &'static str), u64>>);
+
+impl Refusals {
+    /// Counts one; `direction` is `publish` or `play`.
+    pub fn count(&self, direction: &'static str, refusal: &Refusal) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry((direction, refusal.label())).or_insert(0);
+        *count = count.saturating_add(1);
+    }
+
+    /// Direction, word and number, in their order.
+    pub fn all(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.iter().map(|((direction, label), n)| (*direction, *label, *n)).collect()
     }
 }
 

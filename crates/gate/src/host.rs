@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use hub::{Histogram, Hub, Publisher, Shard, ShardHandle, StreamKey};
+use hub::{Histogram, Hub, Publisher, Shard, ShardHandle, Stream, StreamKey};
 use tokio::runtime::Handle;
 
-use crate::admission::{Admission, Intent, Refusal};
+use crate::admission::{Admission, Intent, Refusal, Refusals};
 use crate::conf::{Config, VhostSection};
 use crate::identity::Identity;
 use crate::limits::Limits;
@@ -59,6 +59,8 @@ pub struct Host {
     pub inherited: Inherited,
     /// From accept to the permission to publish or play, microseconds.
     pub admitted_us: Histogram,
+    /// Wishes to publish or to play that were refused, by reason.
+    pub refusals: Refusals,
     shards: Vec<ShardHandle>,
     next_shard: AtomicUsize,
     config: ArcSwap<Config>,
@@ -83,6 +85,7 @@ impl Host {
             refused: AtomicU64::new(0),
             inherited: parts.inherited,
             admitted_us: Histogram::default(),
+            refusals: Refusals::default(),
             shards: parts.shards,
             next_shard: AtomicUsize::new(0),
             config: ArcSwap::new(parts.config),
@@ -211,8 +214,34 @@ impl Host {
     /// Asks to publish, on behalf of `session`, the stream that `intent` names.
     ///
     /// # Errors
-    /// [`Refusal`], to be told to the client in its protocol's words.
+    /// [`Refusal`], to be told to the client in its protocol's words. It has been logged and counted.
     pub async fn publish(
+        self: &Arc<Self>,
+        shard: &Rc<Shard>,
+        session: &Session,
+        intent: Intent,
+    ) -> Result<(Publisher, ClientHold), Refusal> {
+        let wanted = wanted(&intent);
+        let asked = self.try_publish(shard, session, intent).await;
+        asked.inspect_err(|refusal| self.refused("publish", session, &wanted, refusal))
+    }
+
+    /// Tells and counts a refusal, the same for every protocol.
+    pub(crate) fn refused(
+        &self,
+        what: &'static str,
+        session: &SessionInfo,
+        wanted: &str,
+        refusal: &Refusal,
+    ) {
+        self.refusals.count(what, refusal);
+        tracing::warn!(
+            session = %session.id, gate = session.gate, peer = %session.peer,
+            rule = refusal.label(), "{what} of {wanted} refused: {refusal}"
+        );
+    }
+
+    async fn try_publish(
         self: &Arc<Self>,
         shard: &Rc<Shard>,
         session: &Session,
@@ -220,6 +249,7 @@ impl Host {
     ) -> Result<(Publisher, ClientHold), Refusal> {
         let visit = self.arrive(session, intent).await?;
         let hold = ClientHold::new(visit.clone());
+        self.room(&visit.stream, false)?;
         self.connect(&visit).await?;
         await_answer(&visit.session, self.admission.publish(&visit)).await?;
         let config = self.config();
@@ -237,7 +267,7 @@ impl Host {
     /// Asks to play. The stream may not be published yet.
     ///
     /// # Errors
-    /// [`Refusal`], to be told to the client in its protocol's words.
+    /// [`Refusal`], to be told to the client in its protocol's words. It has been logged and counted.
     pub async fn play(
         self: &Arc<Self>,
         session: &Session,
@@ -256,8 +286,19 @@ impl Host {
         session: &Session,
         intent: Intent,
     ) -> Result<PlayAsked, Refusal> {
+        let wanted = wanted(&intent);
+        let asked = self.try_play(session, intent).await;
+        asked.inspect_err(|refusal| self.refused("play", session, &wanted, refusal))
+    }
+
+    async fn try_play(
+        self: &Arc<Self>,
+        session: &Session,
+        intent: Intent,
+    ) -> Result<PlayAsked, Refusal> {
         let visit = self.arrive(session, intent).await?;
         let hold = ClientHold::new(visit.clone());
+        self.room(&visit.stream, true)?;
         self.connect(&visit).await?;
         let grant = self.grant(hold)?;
         Ok(PlayAsked { grant, answer: self.admission.play(&visit) })
@@ -313,6 +354,25 @@ impl Host {
         self.admitted_us.observe(u64::try_from(us).unwrap_or(u64::MAX));
     }
 
+    /// Whether there is room for a client that is counted already. Of two that come for the last
+    /// place at the same moment both may be turned away; there is never one too many.
+    fn room(&self, stream: &Stream, player: bool) -> Result<(), Refusal> {
+        let config = self.config();
+        let vhost = &vhost_of(&config, &stream.key)?;
+        let most = options::max_connections(vhost);
+        if most > 0 && self.hub.clients(&stream.key.vhost) > most {
+            return Err(Refusal::Full { limit: "max_connections of the virtual host", most });
+        }
+        let most = options::max_players(vhost);
+        if player && most > 0 {
+            let clients = stream.stats.clients.load(Relaxed);
+            if clients.saturating_sub(usize::from(stream.is_active())) > most {
+                return Err(Refusal::Full { limit: "max_players of the stream", most });
+            }
+        }
+        Ok(())
+    }
+
     fn resolve(&self, intent: &mut Intent) -> Result<StreamKey, Refusal> {
         if self.is_draining() {
             return Err(Refusal::Unavailable("it is stopping"));
@@ -326,6 +386,12 @@ impl Host {
         detail.vhost = vhost;
         Ok(key)
     }
+}
+
+/// The stream of an intent, for the log.
+fn wanted(intent: &Intent) -> String {
+    let detail = &intent.detail;
+    format!("{}/{}/{}", detail.vhost, detail.app, detail.name)
 }
 
 /// `livestream.flv` is `livestream`: identity leaves the extension out.

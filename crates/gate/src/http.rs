@@ -129,6 +129,36 @@ pub fn claimed_ip(headers: &http::HeaderMap) -> Option<IpAddr> {
     of("x-forwarded-for").or_else(|| of("x-real-ip"))
 }
 
+/// Longest token that is taken from a header.
+const MAX_BEARER: usize = 8192;
+
+/// The query of a request as sessions know it, with its `?`. A token that came as
+/// `Authorization: Bearer` stands in it as `token=`, unless the query has one.
+pub fn param(request: &Request) -> String {
+    let query = request.uri().query().unwrap_or_default();
+    let bearer = request.headers().get(http::header::AUTHORIZATION);
+    with_bearer(query, bearer.and_then(|value| value.to_str().ok()))
+}
+
+fn with_bearer(query: &str, authorization: Option<&str>) -> String {
+    let token = authorization
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        // The characters of RFC 6750, so that nothing can be slipped into the query.
+        .filter(|token| {
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+            !token.is_empty() && token.len() <= MAX_BEARER && token.bytes().all(fits)
+        })
+        .filter(|_| !query.split('&').any(|item| item.starts_with("token=")));
+    match (query, token) {
+        ("", None) => String::new(),
+        ("", Some(token)) => format!("?token={token}"),
+        (query, None) => format!("?{query}"),
+        (query, Some(token)) => format!("?{query}&token={token}"),
+    }
+}
+
 /// A plain-text answer.
 pub fn text(status: http::StatusCode, text: impl Into<String>) -> Response {
     let mut text = text.into();
@@ -137,6 +167,18 @@ pub fn text(status: http::StatusCode, text: impl Into<String>) -> Response {
     *response.status_mut() = status;
     let kind = http::HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
+}
+
+/// What a client is told that may not play: the reason in plain text, 401 where other credentials
+/// would help, else 403 and the like.
+pub fn refusal(refusal: &crate::Refusal) -> Response {
+    let status = refusal.status();
+    let mut response = text(status, refusal.to_string());
+    if status == http::StatusCode::UNAUTHORIZED {
+        let scheme = http::HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(http::header::WWW_AUTHENTICATE, scheme);
+    }
     response
 }
 
@@ -152,5 +194,21 @@ impl Mounts {
 
     fn all(&self) -> Vec<Arc<dyn Mount>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_bearer;
+
+    #[test]
+    fn a_bearer_token_joins_the_query_once() {
+        assert_eq!(with_bearer("", None), "");
+        assert_eq!(with_bearer("a=1", None), "?a=1");
+        assert_eq!(with_bearer("", Some("Bearer x.y.z")), "?token=x.y.z");
+        assert_eq!(with_bearer("a=1", Some("bearer x")), "?a=1&token=x");
+        assert_eq!(with_bearer("token=q", Some("Bearer x")), "?token=q");
+        assert_eq!(with_bearer("a=1", Some("Basic x")), "?a=1");
+        assert_eq!(with_bearer("a=1", Some("Bearer x&key=y")), "?a=1");
     }
 }

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod listen;
 pub mod options;
 pub mod player;
+pub mod redact;
 pub mod session;
 pub mod socket;
 pub mod tls;
@@ -56,6 +57,9 @@ pub enum PrepareError {
     /// A certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
+    /// A file that access rules need cannot be used: which, and why.
+    #[error("{0}")]
+    Access(String),
 }
 
 /// A protocol, or what serves several of them (the HTTP ports).

@@ -69,3 +69,31 @@ pub fn delivery(vhost: &VhostSection<'_>) -> Delivery {
 pub fn queue_length(vhost: &VhostSection<'_>) -> Duration {
     vhost.seconds("play.queue_length").clamp(Duration::from_secs(1), Duration::from_secs(3600))
 }
+
+/// A number of a virtual host; 0, which is no limit, where no table knows the directive.
+fn number(vhost: &VhostSection<'_>, path: &str) -> usize {
+    let known = vhost.config().table().get(&format!("vhost.{path}")).is_some();
+    if known { usize::try_from(vhost.int(path)).unwrap_or(0) } else { 0 }
+}
+
+/// Publishers and players of a virtual host together; 0 is no limit.
+pub fn max_connections(vhost: &VhostSection<'_>) -> usize {
+    number(vhost, "max_connections")
+}
+
+/// Players of one stream; 0 is no limit.
+pub fn max_players(vhost: &VhostSection<'_>) -> usize {
+    number(vhost, "play.max_players")
+}
+
+/// Whether a player may be turned away by rules, credentials or callbacks. What is served in
+/// several requests must then tie each of them to a session that was let in.
+pub fn guards_players(vhost: &VhostSection<'_>) -> bool {
+    let known = |path: &str| vhost.config().table().get(&format!("vhost.{path}")).is_some();
+    let on = |path: &str| known(path) && vhost.bool(path);
+    let asked = || known("http_hooks.on_play") && !vhost.list("http_hooks.on_play").is_empty();
+    on("security.enabled")
+        || on("refer.enabled")
+        || on("auth.enabled")
+        || (on("http_hooks.enabled") && asked())
+}

@@ -1,5 +1,6 @@
 //! Sessions: one per connection (or HLS context), with one id from accept to close.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::poll_fn;
@@ -15,6 +16,7 @@ use hub::{Counters, EndPublish, PublisherOwner, Stream};
 use crate::admission::Event;
 use crate::host::Host;
 use crate::identity::random_id;
+use crate::redact;
 
 /// Whose fault it was that a session ended. Decides the log level and the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -304,7 +306,14 @@ impl std::ops::Deref for Session {
 
 impl Session {
     /// Says what the session turned out to be and lists it in the API. The first call counts.
-    pub fn identify(&self, detail: Detail, stream: Option<Arc<Stream>>) {
+    /// Secrets in its addresses are hidden; `param` stays whole, for callbacks: whoever shows it
+    /// to anybody else hides them with [`redact`].
+    pub fn identify(&self, mut detail: Detail, stream: Option<Arc<Stream>>) {
+        for shown in [&mut detail.tc_url, &mut detail.page_url, &mut detail.swf_url] {
+            if let Cow::Owned(hidden) = redact::address(shown) {
+                *shown = hidden;
+            }
+        }
         *self.info.stream.lock().unwrap_or_else(PoisonError::into_inner) = stream;
         let mut table = self.all.write();
         if self.info.detail.get().is_none() {
@@ -480,6 +489,20 @@ mod tests {
         let id = session.id.clone();
         drop(session);
         assert!(all.get(&id).is_none());
+    }
+
+    #[test]
+    fn what_is_listed_shows_no_secret_and_keeps_the_query_for_callbacks() {
+        let session = Arc::new(Sessions::default()).open("rtmp", peer());
+        let detail = Detail {
+            tc_url: "rtmp://h/live?key=hunter22".to_owned(),
+            param: "?key=hunter22".to_owned(),
+            ..Detail::default()
+        };
+        session.identify(detail, None);
+        let detail = session.detail().unwrap();
+        assert_eq!(detail.tc_url, "rtmp://h/live?key=***");
+        assert_eq!(detail.param, "?key=hunter22");
     }
 
     #[test]

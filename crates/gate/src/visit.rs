@@ -197,7 +197,9 @@ impl PlayAsked {
     /// [`Refusal`]: the player gets nothing.
     pub async fn begin(mut self) -> Result<PlayGrant, Refusal> {
         if let Some(hold) = &mut self.grant.hold {
-            await_answer(&hold.visit.session, self.answer.take()).await?;
+            let Visit { host, session, stream, .. } = &*hold.visit;
+            let answer = await_answer(session, self.answer.take()).await;
+            answer.inspect_err(|e| host.refused("play", session, &stream.key.url(), e))?;
             hold.plays = true;
             hold.visit.host.admitted(&hold.visit.session);
         }

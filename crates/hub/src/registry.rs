@@ -78,6 +78,13 @@ impl Hub {
         self.streams.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// Publishers and players of all streams of a virtual host. Walks over all streams.
+    pub fn clients(&self, vhost: &str) -> usize {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        let of = streams.values().filter(|stream| &*stream.key.vhost == vhost);
+        of.map(|stream| stream.stats.clients.load(Relaxed)).sum()
+    }
+
     /// Forgets streams that nobody has used for `grace` and nobody else holds. Returns them.
     pub fn sweep(&self, grace: Duration) -> Vec<Arc<Stream>> {
         let mut gone = Vec::new();

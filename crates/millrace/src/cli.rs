@@ -15,6 +15,7 @@ use gate::conf::Config;
 
 use crate::bench::{self, Bench};
 use crate::server;
+use crate::sign::{self, Sign};
 
 /// The status for a command line that cannot be understood, and for a file that is not there.
 const USAGE: u8 = 255;
@@ -82,6 +83,8 @@ enum Command {
         #[arg(short = 'h', long, action = ArgAction::Help)]
         help: Option<bool>,
     },
+    /// Print a URL that lets its bearer publish or play for a while
+    Sign(Box<Sign>),
     /// Print this help and exit
     Help,
 }
@@ -110,7 +113,17 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         return say(&format!("millrace/{}", crate::VERSION));
     }
     let mut upgrade = false;
+    let env = std::env::vars().collect::<BTreeMap<_, _>>();
     let (file, demo, check) = match cli.command {
+        Some(Command::Sign(wish)) => {
+            return match sign::run(&wish, &env) {
+                Ok(url) => say(&url),
+                Err(e) => {
+                    complain(&e);
+                    ExitCode::FAILURE
+                }
+            };
+        }
         Some(Command::Bench { bench, .. }) => return bench::run(bench),
         Some(Command::Upgrade { config, .. }) => {
             upgrade = true;
@@ -124,7 +137,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         table: config::directives::table(&[]),
         file,
         env_only: cli.env,
-        env: std::env::vars().collect::<BTreeMap<_, _>>(),
+        env,
         facts: Facts::default(),
     };
     let fileless = request.file.is_none() && !request.env.contains_key("SRS_CONFIG_FILE");
@@ -235,6 +248,22 @@ mod tests {
     #[test]
     fn an_unknown_letter_is_refused() {
         assert!(parse(&["-x"]).is_err());
+    }
+
+    #[test]
+    fn a_url_is_signed_with_a_secret_from_one_place() {
+        for (line, good) in [
+            ("sign rtmp://h/live/x --config a.conf --expires 30m --action publish", true),
+            ("sign rtmp://h/live/x --secret-env S --kid v1 --ip 192.0.2.0/24", true),
+            ("sign rtmp://h/live/x --secret-env S --config a.conf", false),
+            ("sign rtmp://h/live/x --action watch", false),
+            ("sign rtmp://h/live/x --ip host", false),
+            ("sign rtmp://h/live/x --expires soon", false),
+            ("sign", false),
+        ] {
+            let parsed = parse(&line.split(' ').collect::<Vec<_>>());
+            assert_eq!(parsed.is_ok(), good, "{line}");
+        }
     }
 
     #[test]

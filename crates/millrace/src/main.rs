@@ -7,6 +7,7 @@ mod cli;
 mod demo;
 mod gates;
 mod server;
+mod sign;
 mod signals;
 
 use std::process::ExitCode;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use control::access::Access;
 use control::admission::Admission;
 use control::api::{self, ApiParts, Token};
 use control::config::{Diagnostic, Disk, Request, Severity};
@@ -16,7 +17,7 @@ use control::process::{self, Phase, PidFile, ProcessError};
 use control::reload::Reloader;
 use control::sampler::{self, Figures};
 use gate::conf::Config;
-use gate::{Host, HostParts, Identity, Inherited, PrepareError};
+use gate::{Gate, Host, HostParts, Identity, Inherited, PrepareError};
 use hub::Hub;
 
 use crate::gates::{FEATURES, Gates};
@@ -194,12 +195,13 @@ async fn serve(
         .map_err(|e| StartError::System("start the worker threads", e))?;
     let server_id = process::server_id(&config, !start.fileless);
     let hooks = Hooks::new(std::env::current_dir().ok());
+    let access = Access::new(Box::new(Disk));
     let host = Host::new(HostParts {
         hub: Hub::new(|_| format!("vid-{}", gate::identity::random_id(7))),
         shards,
         config: config.clone(),
         identity: Identity::new(server_id, crate::VERSION),
-        admission: Box::new(Admission { hooks: hooks.clone() }),
+        admission: Box::new(Admission { access: access.clone(), hooks: hooks.clone() }),
         control,
         fileless: start.fileless,
         inherited: std::mem::take(&mut process.sockets),
@@ -217,10 +219,14 @@ async fn serve(
     });
     let gates = Gates::new(&host, vec![api], vec![Arc::new(FilesMount), api_root])
         .map_err(|e| StartError::System("start the disk writer", e))?;
-    let log_level: Arc<dyn gate::Gate> = Arc::new(log.clone());
-    reloader.set_gates(gates.all().into_iter().chain([log_level]).collect());
+    // Rules first: whoever comes when the ports open must find them.
+    let first: Arc<dyn Gate> = Arc::new(access);
+    let log_level: Arc<dyn Gate> = Arc::new(log.clone());
+    let prepared: Vec<Arc<dyn Gate>> =
+        std::iter::once(first).chain(gates.all()).chain([log_level]).collect();
+    reloader.set_gates(prepared.clone());
     let mut ready = Vec::new();
-    for gate in gates.all() {
+    for gate in &prepared {
         ready.push(gate.prepare(&host, &config).await?);
     }
     for gate in ready {

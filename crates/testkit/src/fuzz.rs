@@ -4,6 +4,7 @@
 //! survive it; where input comes in pieces, the cuts must not matter; where memory is bounded,
 //! the bound must hold.
 
+mod access;
 mod api;
 mod callbacks;
 mod codecs;
@@ -12,6 +13,7 @@ mod http;
 mod players;
 mod sessions;
 
+pub use access::{credentials, key_set};
 pub use api::api_request;
 pub use callbacks::hook_reply;
 pub use codecs::{aac, av1, h264, h265, mp3};
@@ -31,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     ("av1", av1),
     ("chunk", chunk),
     ("conf", conf),
+    ("credentials", credentials),
     ("flv", flv),
     ("h264", h264),
     ("h265", h265),
@@ -39,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     ("hls_client", hls_client),
     ("hook_reply", hook_reply),
     ("http_path", http_path),
+    ("key_set", key_set),
     ("live_client", live_client),
     ("mp3", mp3),
     ("server_session", server_session),

@@ -1,6 +1,8 @@
 //! HLS on the HTTP ports: starts the packaging of streams, and answers requests for playlists
 //! and for segments that are in memory. Segments on disk are served as static files.
 
+mod asked;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
@@ -9,15 +11,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use gate::host::strip_extension;
-use gate::http::{Body, Context, Mount, Request, Response, text};
-use gate::{Close, Detail, Host, Intent, PlayGrant, Session};
+use gate::http::{self as web, Context, Mount, Request, Response, text};
+use gate::{Close, Detail, Host, Intent, PlayGrant, Refusal, Session};
 use http::{HeaderValue, Method, StatusCode, header};
 use hub::{Counters, Shard, Stream, StreamEvent, StreamKey};
 
+pub(crate) use asked::beneath;
+use asked::{Asked, vhost_asked};
+
+use crate::guard::{self, Files, Guards};
 use crate::store::Store;
 use crate::writer::Writer;
-use crate::{HlsConfig, context, segmenter};
+use crate::{context, segmenter};
 
 /// Players' sessions at once. Each costs about 1 kB; more than this is an attack by made-up marks.
 const MAX_CONTEXTS: usize = 100_000;
@@ -32,12 +37,15 @@ pub(crate) struct Shared {
     pub(crate) writer: Writer,
     running: Mutex<HashSet<u64>>,
     contexts: Mutex<HashMap<Arc<str>, Viewer>>,
+    guards: Guards,
 }
 
 /// A player's session: a series of requests that carry one mark.
 struct Viewer {
     /// Nothing: it was kicked off. Its mark is kept, so that asking on does not let it in again.
     session: Option<(Session, PlayGrant)>,
+    /// What it was let in to play.
+    key: StreamKey,
     seen: Instant,
     patience: Duration,
 }
@@ -59,6 +67,7 @@ impl HlsGate {
             writer: Writer::start()?,
             running: Mutex::default(),
             contexts: Mutex::default(),
+            guards: Guards::default(),
         });
         let weak = Arc::downgrade(&shared);
         host.control.spawn(async move {
@@ -138,6 +147,29 @@ impl Shared {
         self.contexts.lock().unwrap_or_else(PoisonError::into_inner).contains_key(mark)
     }
 
+    /// The stream of the session with this mark, unless it was kicked off.
+    fn stream_of(&self, mark: &str) -> Option<StreamKey> {
+        let contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+        let viewer = contexts.get(mark)?;
+        let lives = viewer.session.as_ref().is_some_and(|(s, _)| s.kick_reason().is_none());
+        lives.then(|| viewer.key.clone())
+    }
+
+    /// Ends a session that came to nothing.
+    fn forget(&self, mark: &str) {
+        let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+        let viewer = contexts.remove(mark);
+        // A session's end takes other locks.
+        drop(contexts);
+        drop(viewer);
+    }
+
+    /// Whether the mark is that of a player of another stream.
+    fn strays(&self, mark: &str, key: &StreamKey) -> bool {
+        let contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+        contexts.get(mark).is_some_and(|viewer| viewer.key != *key)
+    }
+
     /// Notes a request of the player `mark`; `None`: the mark is not known.
     fn touch(&self, mark: &str, bytes: usize) -> Option<bool> {
         let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,24 +185,23 @@ impl Shared {
     }
 }
 
-/// A request, taken apart.
-struct Asked {
-    vhost: String,
-    /// Path relative to the root of the streams.
-    path: String,
-    /// As the client wrote it.
-    raw_path: String,
-    query: String,
-    referer: String,
-    host: String,
-    head: bool,
-    config: HlsConfig,
-    wait: Duration,
-    cors: bool,
-}
-
 impl Mount for HlsGate {
     fn handle(
+        &self,
+        context: &Context,
+        request: Request,
+    ) -> Result<LocalBoxFuture<'static, Response>, Request> {
+        match self.own(context, request) {
+            Err(request) if self.refuses(context, &request) => Ok(no_session(&context.host)),
+            own => own,
+        }
+    }
+}
+
+impl HlsGate {
+    /// Answers what is HLS of a live stream.
+    #[allow(clippy::result_large_err, reason = "as in the trait")]
+    fn own(
         &self,
         context: &Context,
         request: Request,
@@ -190,6 +221,15 @@ impl Mount for HlsGate {
                 self.count_on_disk(&asked);
                 return Err(request);
             };
+            let known = context::find(&asked.query).and_then(|mark| self.shared.stream_of(mark));
+            let files = || context.host.config().vhost(&asked.vhost).map(|v| Files::of(&v));
+            let mine = || {
+                let fits = |key: &StreamKey| files().is_some_and(|f| f.is_of(key, &asked.path));
+                known.as_ref().is_some_and(fits)
+            };
+            if asked.guarded && !mine() {
+                return Ok(no_session(&context.host));
+            }
             return Ok(self.segment(&asked, bytes));
         }
         if !asked.config.enabled {
@@ -214,97 +254,39 @@ impl Mount for HlsGate {
             response
         }))
     }
-}
 
-impl Asked {
-    fn new(context: &Context, request: &Request) -> Option<Self> {
-        let text = |name| {
-            let value = request.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok());
-            value.unwrap_or_default().to_owned()
-        };
-        let host = match request.uri().authority() {
-            Some(authority) => authority.to_string(),
-            None => text(header::HOST),
-        };
-        let raw_path = request.uri().path().to_owned();
-        let query = request.uri().query().unwrap_or_default().to_owned();
-        let path = percent_encoding::percent_decode_str(&raw_path).decode_utf8().ok()?;
-        let path = path.trim_start_matches('/').to_owned();
-        let fine = |s: &str| {
-            !s.is_empty()
-                && s != "."
-                && s != ".."
-                && s.len() <= 255
-                && !s.contains(char::is_control)
-        };
-        if path.contains('\\') || !path.split('/').all(fine) {
-            return None;
+    /// Whether a request that is nobody's yet asks for a file that its player has no right to.
+    fn refuses(&self, context: &Context, request: &Request) -> bool {
+        let query = request.uri().query().unwrap_or_default();
+        let (config, host) = (context.host.config(), vhost_asked(request, query));
+        let viewer = context::find(query).and_then(|mark| self.shared.stream_of(mark));
+        let path = request.uri().path();
+        if !self.shared.guards.refuses(&config, &host, path, viewer.as_ref()) {
+            return false;
         }
-        let item = |key: &str| {
-            let of = |pair: &str| Some(pair.strip_prefix(key)?.strip_prefix('=')?.to_owned());
-            query.split('&').find_map(of)
-        };
-        let name = item("vhost").or_else(|| item("domain")).unwrap_or_else(|| bare(&host));
-        let snapshot = context.host.config();
-        let vhost = snapshot.vhost(&name)?;
-        let config = HlsConfig::read(&vhost);
-        let root = snapshot.root();
-        Some(Self {
-            vhost: vhost.name().to_owned(),
-            path: beneath(&config.path, root.str("http_server.dir"), path),
-            raw_path,
-            query,
-            referer: text(header::REFERER),
-            host,
-            head: request.method() == Method::HEAD,
-            wait: vhost.seconds("http_remux.wait_timeout"),
-            cors: root.bool("http_server.crossdomain"),
-            config,
-        })
-    }
-
-    /// The stream that a playlist of this path belongs to, with the usual template.
-    fn key(&self) -> StreamKey {
-        let (app, file) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
-        StreamKey::new(&self.vhost, app, strip_extension(file))
-    }
-
-    fn answer(&self, body: Bytes, kind: &'static str, fresh: bool) -> Response {
-        let length = HeaderValue::from(body.len());
-        let mut response = Response::new(if self.head { Body::empty() } else { Body::full(body) });
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        if self.head {
-            headers.insert(header::CONTENT_LENGTH, length);
-        }
-        let cache = if fresh { "no-cache" } else { "public, max-age=60" };
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
-        if self.cors {
-            let any = HeaderValue::from_static("*");
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any.clone());
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, any.clone());
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, any);
-        }
-        response
+        // HTTP-TS of a stream whose name ends like that of a segment asks for itself.
+        let vhost = config.vhost(&host).filter(|v| v.bool("http_remux.enabled"));
+        let key = vhost.and_then(|vhost| guard::live_key(vhost.name(), path));
+        let live = key.and_then(|key| context.host.hub.find(&key)).is_some_and(|s| s.is_active());
+        !(live && path.ends_with(".ts"))
     }
 }
 
-/// Host without its port; IPv6 without brackets.
-fn bare(host: &str) -> String {
-    match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest).to_owned(),
-        None => host.split(':').next().unwrap_or(host).to_owned(),
+/// A request for a file of HLS without the session that it takes.
+fn no_session(host: &Host) -> LocalBoxFuture<'static, Response> {
+    let refusal = Refusal::Access {
+        rule: "session",
+        code: 1052,
+        unauthorized: false,
+        reason: "this needs a session: begin with the playlist (hls_ctx)".to_owned(),
+    };
+    host.refusals.count("play", &refusal);
+    let mut response = web::refusal(&refusal);
+    if host.config().root().bool("http_server.crossdomain") {
+        let any = HeaderValue::from_static("*");
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
     }
-}
-
-/// The path under `hls_path` of a path under the web root, where the one lies in the other.
-fn beneath(hls: &str, web: &str, path: String) -> String {
-    let (hls, web) = (Path::new(hls), Path::new(web));
-    let Ok(inner) = hls.strip_prefix(web) else { return path };
-    match Path::new(&path).strip_prefix(inner) {
-        Ok(rest) => rest.to_string_lossy().into_owned(),
-        Err(_) => path,
-    }
+    Box::pin(std::future::ready(response))
 }
 
 const M3U8: &str = "application/vnd.apple.mpegurl";
@@ -333,27 +315,40 @@ impl HlsGate {
         // gets a mark of ours instead.
         let foreign =
             |mark: &&str| !self.shared.knows(mark) && cx.host.sessions.get(mark).is_some();
-        let mark = context::find(&asked.query).filter(|m| !foreign(m)).map(str::to_owned);
+        let strays = |mark: &&str| asked.guarded && self.shared.strays(mark, &asked.key());
+        let mark = context::find(&asked.query).filter(|m| !foreign(m) && !strays(m));
+        let mark = mark.map(str::to_owned);
         if let Some(mark) = &mark
             && self.shared.touch(mark, 0) == Some(false)
         {
             return text(StatusCode::NOT_FOUND, "the session was ended");
         }
+        let new = match (&mark, asked.config.ctx && (!asked.head || asked.guarded)) {
+            (Some(mark), true) => (self.shared.touch(mark, 0).is_none()).then(|| mark.clone()),
+            (None, true) => Some(gate::identity::random_id(8)),
+            _ => None,
+        };
+        // Whoever may be turned away is not told first what there is.
+        if asked.guarded
+            && let Some(new) = &new
+            && let Err(refused) = self.open(cx, &asked, new).await
+        {
+            return refused;
+        }
         let Some(stream) = self.find(cx, &asked).await else {
+            if let Some(new) = new.filter(|_| asked.guarded) {
+                self.shared.forget(&new);
+            }
             return text(
                 StatusCode::NOT_FOUND,
                 format!("there is no stream {}: nobody publishes it", asked.key()),
             );
         };
-        let new = match (&mark, asked.config.ctx && !asked.head) {
-            (Some(mark), true) => (self.shared.touch(mark, 0).is_none()).then(|| mark.clone()),
-            (None, true) => Some(gate::identity::random_id(8)),
-            _ => None,
-        };
-        if let Some(new) = &new
-            && let Err(refusal) = self.open(cx, &asked, new).await
+        if !asked.guarded
+            && let Some(new) = &new
+            && let Err(refused) = self.open(cx, &asked, new).await
         {
-            return refusal;
+            return refused;
         }
         if asked.config.ctx && mark.is_none() {
             let mark = new.unwrap_or_default();
@@ -417,28 +412,26 @@ impl HlsGate {
         }
         let key = asked.key();
         let session = cx.host.sessions.open_as(mark.into(), "hls", cx.peer);
-        let name = asked.path.rsplit('/').next().unwrap_or_default().to_owned();
-        let param = match asked.query.is_empty() {
-            true => String::new(),
-            false => format!("?{}", asked.query),
-        };
+        let name = format!("{}.m3u8", key.name);
         let detail = Detail {
             kind: "hls-play",
             publish: false,
             vhost: asked.vhost.clone(),
             app: key.app.to_string(),
             name,
-            param,
+            param: asked.param.clone(),
             tc_url: format!("http://{}/{}", asked.host, key.app),
             page_url: asked.referer.clone(),
             swf_url: String::new(),
         };
         let intent = Intent { session: mark.to_owned(), peer: cx.peer, detail };
-        let grant = cx
-            .host
-            .play(&session, intent)
-            .await
-            .map_err(|refusal| text(StatusCode::FORBIDDEN, refusal.to_string()))?;
+        let grant = match cx.host.play(&session, intent).await {
+            Ok(grant) => grant,
+            Err(refusal) => {
+                session.closed(&Close::peer(refusal.code(), refusal.to_string()));
+                return Err(web::refusal(&refusal));
+            }
+        };
         tracing::info!(
             session = mark,
             publisher = grant.stream.publisher_id(),
@@ -448,29 +441,9 @@ impl HlsGate {
         );
         let patience = (asked.config.window * 2).max(Duration::from_secs(10));
         let session = Some((session, grant));
-        let viewer = Viewer { session, seen: Instant::now(), patience };
+        let viewer = Viewer { session, key, seen: Instant::now(), patience };
         let mut contexts = self.shared.contexts.lock().unwrap_or_else(PoisonError::into_inner);
         contexts.insert(mark.into(), viewer);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{bare, beneath};
-
-    #[test]
-    fn a_host_is_taken_without_its_port() {
-        assert_eq!(bare("a.com:8080"), "a.com");
-        assert_eq!(bare("a.com"), "a.com");
-        assert_eq!(bare("[::1]:8080"), "::1");
-    }
-
-    #[test]
-    fn a_folder_of_hls_inside_the_web_root_is_part_of_the_address() {
-        let path = || "hls/live/s.m3u8".to_owned();
-        assert_eq!(beneath("./html/hls", "./html", path()), "live/s.m3u8");
-        assert_eq!(beneath("./html", "./html", path()), "hls/live/s.m3u8");
-        assert_eq!(beneath("/elsewhere", "./html", path()), "hls/live/s.m3u8");
     }
 }

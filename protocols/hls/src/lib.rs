@@ -12,12 +12,14 @@ pub mod config;
 pub mod context;
 pub mod disk;
 pub mod gate;
+mod guard;
 pub mod packager;
 pub mod path;
 pub mod playlist;
 mod segmenter;
 pub mod session;
 pub mod store;
+mod template;
 pub mod validate;
 pub mod writer;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::{LocalBoxFuture, ready};
 use gate::conf::{Config, VhostSection};
-use gate::http::{Body, Context, Mount, Request, Response, text};
+use gate::http::{Body, Context, Mount, Request, Response, param, text};
 use gate::{Close, Detail, Intent, Refusal};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hub::{Stream, StreamKey};
@@ -202,7 +202,7 @@ impl Asked {
             vhost: self.vhost.clone(),
             app: app.clone(),
             name: format!("{stream}{}", format.extension()),
-            param: request.uri().query().map(|query| format!("?{query}")).unwrap_or_default(),
+            param: param(request),
             tc_url: format!("http://{}/{app}", self.host),
             page_url: referer.unwrap_or_default().to_owned(),
             swf_url: String::new(),
@@ -317,15 +317,9 @@ fn allow_origins(headers: &mut HeaderMap) {
 }
 
 fn refuse(viewer: Viewer, refusal: &Refusal) -> Response {
-    let status = match refusal {
-        Refusal::Vhost(_) => StatusCode::NOT_FOUND,
-        Refusal::Busy(_) => StatusCode::CONFLICT,
-        Refusal::Denied { .. } => StatusCode::FORBIDDEN,
-        Refusal::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-    };
     let reason = refusal.to_string();
-    viewer.close(&Close::peer(refusal.code(), reason.clone()));
-    text(status, reason)
+    viewer.close(&Close::peer(refusal.code(), reason));
+    gate::http::refusal(refusal)
 }
 
 /// Whether the path is a file of the virtual host or of the server. Looks into the file system

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use gate::redact;
 use media::Frame;
 use media::info::CodecInfo;
 
@@ -17,9 +18,9 @@ pub(crate) fn connect(session: &str, connect: &Connect) {
     tracing::info!(
         session,
         "connect app, tcUrl={}, pageUrl={}, swfUrl={}, vhost={}, app={}, flashVer={}",
-        connect.tc_url,
-        connect.page_url.as_deref().unwrap_or(""),
-        connect.swf_url.as_deref().unwrap_or(""),
+        redact::address(&connect.tc_url),
+        redact::address(connect.page_url.as_deref().unwrap_or("")),
+        redact::address(connect.swf_url.as_deref().unwrap_or("")),
         connect.vhost,
         connect.app,
         connect.flash_ver.as_deref().unwrap_or(""),
@@ -33,7 +34,7 @@ pub(crate) fn identified(session: &str, kind: &str, url: &StreamUrl) {
         url.vhost,
         url.app,
         url.stream,
-        url.param,
+        redact::address(&url.param),
     );
 }
 
@@ -52,10 +53,6 @@ pub(crate) fn playing(session: &str, stream: &str, active: bool, publisher: &str
         "create consumer, active={}, stream={stream}",
         u8::from(active)
     );
-}
-
-pub(crate) fn refused(session: &str, what: &str, stream: &str, reason: &str) {
-    tracing::warn!(session, "{what} of {stream} refused: {reason}");
 }
 
 pub(crate) fn metadata(session: &str, metadata: &Metadata) {

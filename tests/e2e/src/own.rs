@@ -241,6 +241,43 @@ pub fn refused(server: &Server, name: &str) -> Result<Vec<String>> {
     Err(anyhow!("neither refused nor let in; told {codes:?}"))
 }
 
+/// Whether the server lets a publisher or a player in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// It may begin. It has left again.
+    LetIn,
+    /// It was told no, or cut off: the status code and the words, where there were any.
+    Refused(Option<(String, String)>),
+}
+
+/// Asks to publish or to play, and leaves.
+pub fn knock(server: &Server, name: &str, publish: bool) -> Result<Entry> {
+    let role = if publish { Role::PublishFmle } else { Role::Play };
+    let mut own = Own::connect(server, name, role)?;
+    let end = Instant::now() + PATIENCE;
+    let mut said = None;
+    while Instant::now() < end {
+        let Ok(events) = own.turn(Duration::from_millis(50)) else {
+            return Ok(Entry::Refused(said));
+        };
+        for event in events {
+            match event {
+                Event::PublishStarted | Event::PlayStarted => {
+                    own.client.stop();
+                    own.send()?;
+                    return Ok(Entry::LetIn);
+                }
+                Event::Status { level, code, description } if level == "error" => {
+                    said = Some((code, description));
+                }
+                Event::Closed(_) => return Ok(Entry::Refused(said)),
+                _ => {}
+            }
+        }
+    }
+    Err(anyhow!("neither refused nor let in; told {said:?}"))
+}
+
 /// Fails unless the times of each kind never fall and never leap by more than `most`.
 pub fn runs_on(pieces: &[Piece], most: u32) -> Result<()> {
     for media in [Media::Audio, Media::Video] {

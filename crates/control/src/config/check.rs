@@ -86,7 +86,7 @@ impl Checker<'_> {
 
     /// Puts the environment's value in the place of `$NAME`; several words for a list.
     fn substitute(&mut self, row: &Directive, node: &mut Node) {
-        if row.kind == Kind::Line {
+        if row.kind == Kind::Line && !row.secret {
             return;
         }
         let many = matches!(row.kind, Kind::List | Kind::Listen);
@@ -248,7 +248,7 @@ fn join(path: &str, name: &str) -> String {
 }
 
 /// The name most like the one that was written, if any is like it at all.
-fn nearest<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let tolerable = (wrong.chars().count() / 3).clamp(1, 3);
     names
         .map(|name| (strsim::damerau_levenshtein(wrong, name), name))

@@ -146,6 +146,22 @@ impl Sources {
         self.get(file).map_or("", |(_, text)| text.as_str())
     }
 
+    /// Puts stars in the place of a token, so that no diagnostic shows it.
+    pub(super) fn hide(&mut self, span: Span) {
+        let at = usize::try_from(span.file.0).ok().and_then(|at| self.files.get_mut(at));
+        let Some((_, text)) = at.filter(|_| span.line > 0) else { return };
+        let (line, from) = (span.line.saturating_sub(1) as usize, span.column.saturating_sub(1));
+        let within = from..from.saturating_add(span.len);
+        let lines = text.split('\n').enumerate().map(|(number, own)| match number == line {
+            true => (0u32..)
+                .zip(own.chars())
+                .map(|(at, c)| if within.contains(&at) { '*' } else { c })
+                .collect(),
+            false => own.to_owned(),
+        });
+        *text = lines.collect::<Vec<String>>().join("\n");
+    }
+
     pub(super) fn names(self) -> Vec<String> {
         self.files.into_iter().map(|(name, _)| name).collect()
     }

@@ -2,6 +2,7 @@
 //!
 //! Each file holds one owner's rows, so that they can move there as they are.
 
+mod access;
 mod api;
 mod core;
 mod hls;
@@ -23,6 +24,7 @@ pub const PARTS: &[&[Directive]] = &[
     http::DIRECTIVES,
     hls::DIRECTIVES,
     api::DIRECTIVES,
+    access::DIRECTIVES,
     planned::DIRECTIVES,
     hooks::DIRECTIVES,
     links::DIRECTIVES,

@@ -48,7 +48,8 @@ pub(crate) fn word(text: &str) -> String {
 
 /// Whether no word of a directive may be told. `row` is what the table says of it.
 fn is_hidden(path: &str, row: Option<&Directive>) -> bool {
-    is_secret(path.rsplit('.').next().unwrap_or(path), row.map(|row| row.kind))
+    row.is_some_and(|row| row.secret)
+        || is_secret(path.rsplit('.').next().unwrap_or(path), row.map(|row| row.kind))
 }
 
 /// The words of a line as they may be told. `path` is the directive's full path.

@@ -5,13 +5,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use control::access::Access;
 use control::admission::Admission;
-use control::config::directives;
+use control::config::{Disk, directives};
 use control::hooks::{Hooks, signature};
 use control::metrics;
 use control::sampler::Figures;
 use gate::conf::Config;
-use gate::{Detail, Host, HostParts, Identity, Intent, Publication, Refusal, Segment, Session};
+use gate::{
+    Detail, Gate, Host, HostParts, Identity, Intent, Publication, Refusal, Segment, Session,
+};
 use hub::{FrameReceiver, Hub, Received, Shard, start_shards};
 
 use crate::web::{Asked, PATIENCE, Web};
@@ -35,16 +38,20 @@ fn rig(pairs: &[(&str, &str)]) -> Rig {
     let mut identity = Identity::new("vid-0000001".to_owned(), "0.1.0");
     identity.service_id = "svc00001".to_owned();
     let hooks = Hooks::new(Some("/srv".into()));
+    let access = Access::new(Box::new(Disk));
     let host = Host::new(HostParts {
         hub: Hub::new(|n| format!("vid-s{n}")),
         shards: start_shards(1).unwrap(),
         config: config(pairs),
         identity,
-        admission: Box::new(Admission { hooks: hooks.clone() }),
+        admission: Box::new(Admission { access: access.clone(), hooks: hooks.clone() }),
         control: control.handle().clone(),
         fileless: true,
         inherited: gate::Inherited::default(),
     });
+    // Without rules, which is said by a configuration that was put in force.
+    let rules = control.block_on(access.prepare(&host, &host.config()));
+    rules.map_err(|e| e.to_string()).unwrap().commit();
     Rig { host, figures: Figures::new(hooks.clone()), hooks, _control: control }
 }
 

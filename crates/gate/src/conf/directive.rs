@@ -124,6 +124,9 @@ pub struct Directive {
     pub repeated: bool,
     /// Turning this on turns on the feature that `status` says is planned.
     pub switch: bool,
+    /// Its words hold a secret: they are shown to nobody. In a line `$NAME` is replaced by the
+    /// environment's value, as in any other directive.
+    pub secret: bool,
     /// English documentation, Markdown, one paragraph.
     pub en: &'static str,
     /// Chinese documentation, Markdown, one paragraph.
@@ -146,6 +149,7 @@ impl Directive {
             violation: Violation::Refuse,
             repeated: false,
             switch: false,
+            secret: false,
             en: "",
             zh: "",
         }
@@ -210,6 +214,11 @@ impl Directive {
     /// default needs no mark.
     pub const fn switch(self) -> Self {
         Self { switch: true, ..self }
+    }
+
+    /// It holds a secret; see [`Directive::secret`].
+    pub const fn secret(self) -> Self {
+        Self { secret: true, ..self }
     }
 
     /// Its documentation.

@@ -37,7 +37,6 @@ impl Connection {
             Ok(asked) => asked,
             Err(refusal) => {
                 let reason = refusal.to_string();
-                events::refused(&self.session.id, "play", &asked_for.url.stream, &reason);
                 let code = "NetStream.Play.StreamNotFound";
                 self.rtmp.refuse_play(Instant::now(), asked_for.msid, code, &reason);
                 self.say().await?;
@@ -61,7 +60,6 @@ impl Connection {
             Ok(grant) => grant,
             Err(refusal) => {
                 let reason = refusal.to_string();
-                events::refused(&self.session.id, "play", &asked_for.url.stream, &reason);
                 self.rtmp.notify(asked_for.msid, "error", "NetStream.Play.Failed", &reason);
                 self.say().await?;
                 return Err(Close::peer(refusal.code(), reason));

@@ -88,7 +88,6 @@ impl Connection {
             }
             Err(refusal) => {
                 let reason = refusal.to_string();
-                events::refused(&self.session.id, "publish", &asked.url.stream, &reason);
                 let code = "NetStream.Publish.BadName";
                 self.rtmp.refuse_publish(Instant::now(), asked.msid, code, &reason);
                 self.say().await?;

@@ -2,6 +2,7 @@
 //!
 //! The name of each test is what must be true. Every test has a server of its own.
 
+mod access;
 mod api;
 mod bench;
 mod browser;

@@ -57,7 +57,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Notifications of each callback that may wait, about 1 kB each. Those that find no place are dropped and counted.",
         "每个回调可排队等待的通知数，每条约 1 kB。排不下的会被丢弃并计数。",
     ),
-    ours("vhost.http_hooks.secret", Str).docs(
+    ours("vhost.http_hooks.secret", Str).secret().docs(
         "Sign requests: the header `X-Millrace-Signature` then holds a time and the HMAC-SHA256 of time and body under this key.",
         "为请求签名：头部 `X-Millrace-Signature` 含时间戳，以及用该密钥对时间戳和请求体计算的 HMAC-SHA256。",
     ),

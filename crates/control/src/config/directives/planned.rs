@@ -1,5 +1,5 @@
 //! Blocks whose features come later and belong to the server as a whole: heartbeat, exporter,
-//! cluster, access rules, recording and packaging.
+//! cluster, recording and packaging.
 
 use gate::conf::Kind::{
     Block, Bool, Choice, FloatSeconds, FreeBlock, Int, Line, List, Path, Seconds, Str,
@@ -128,27 +128,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Let the API add and remove destinations.",
         "允许通过 API 增删目标。",
     ),
-    Directive::new("vhost.refer", Block).planned(REFER).docs(
-        "Accept only clients that come from certain web pages.",
-        "只接受来自指定网页的客户端。",
-    ),
-    refer("vhost.refer.enabled", Bool).default("off").docs("Check it.", "启用。"),
-    refer("vhost.refer.all", List).docs("Endings of domain names for everybody.", "适用于所有客户端的域名后缀。"),
-    refer("vhost.refer.publish", List).docs("The same for publishers.", "适用于推流端的域名后缀。"),
-    refer("vhost.refer.play", List).docs("The same for viewers.", "适用于播放端的域名后缀。"),
-    Directive::new("vhost.security", Block).since("2").planned(RULES).docs(
-        "Accept clients by address.",
-        "按地址接受客户端。",
-    ),
-    rule("vhost.security.enabled", Bool).default("off").docs("Check it.", "启用。"),
-    rule("vhost.security.allow", Line).repeated().docs(
-        "`allow publish|play all|IP|CIDR;`. Once there is one, whoever fits none is refused.",
-        "`allow publish|play all|IP|CIDR;`。一旦存在，不匹配者被拒绝。",
-    ),
-    rule("vhost.security.deny", Line).repeated().docs(
-        "`deny publish|play all|IP|CIDR;`. Looked at before `allow`.",
-        "`deny publish|play all|IP|CIDR;`。先于 `allow` 检查。",
-    ),
     Directive::new("vhost.exec", Block).since("3").planned(EXEC).docs(
         "Start programs for streams.",
         "为流启动外部程序。",
@@ -231,8 +210,6 @@ const TOOLS: &str = "programs that the server starts";
 const BREAKER: &str = "the circuit breaker";
 const CLUSTER: &str = "clustering (edge and origin cluster)";
 const FORWARD: &str = "forwarding to other servers";
-const REFER: &str = "the referer check (until then it turns nobody away)";
-const RULES: &str = "access rules by address (until then they turn nobody away)";
 const EXEC: &str = "starting programs for streams";
 const DASH: &str = "MPEG-DASH";
 const HDS: &str = "HDS";
@@ -252,14 +229,6 @@ const fn cluster(path: &'static str, kind: Kind) -> Directive {
 
 const fn forward(path: &'static str, kind: Kind) -> Directive {
     Directive::new(path, kind).no_env().planned(FORWARD)
-}
-
-const fn refer(path: &'static str, kind: Kind) -> Directive {
-    Directive::new(path, kind).no_env().planned(REFER)
-}
-
-const fn rule(path: &'static str, kind: Kind) -> Directive {
-    Directive::new(path, kind).no_env().since("2").planned(RULES)
 }
 
 const fn dash(path: &'static str, kind: Kind) -> Directive {
