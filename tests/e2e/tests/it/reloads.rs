@@ -3,12 +3,15 @@
 use std::fmt::Write;
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
+use e2e::own::Own;
 use e2e::program::Program;
 use e2e::{Context, PATIENCE, Result, Server, Start, ensure, until};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
+use rtmp::session::client::{Event, Role};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -191,6 +194,72 @@ fn two_thousand_reloads_under_two_hundred_sessions_disturb_nobody() -> Result<()
         ("/verification/reordered", 0),
     ] {
         ensure!(number(path) == Some(wanted), "{path} is not {wanted}: {report}");
+    }
+    Ok(())
+}
+
+/// What a server does for those who come, beside what it says of itself.
+fn state(server: &Server) -> Result<Vec<String>> {
+    let config = server.api("/api/v2/config?defaults=true")?;
+    // Only where a value stands differs, and the ports and folder of the test.
+    let mut text = config.to_string().replace(&server.dir.display().to_string(), "DIR");
+    let ports = &server.ports;
+    for (port, word) in
+        [(ports.rtmps, "RTMPS"), (ports.rtmp, "RTMP"), (ports.api, "API"), (ports.http, "HTTP")]
+    {
+        text = text.replace(&port.to_string(), word);
+    }
+    let mut all = vec![text];
+    let further = TcpStream::connect(("127.0.0.1", ports.rtmps)).is_ok();
+    all.push(format!("further port: {further}"));
+    for vhost in ["__defaultVhost__", "v0.test", "v1.test", "v2.test", "v3.test"] {
+        let name = format!("live?vhost={vhost}/reloads");
+        let mut own = Own::connect(server, &name, Role::PublishFmle)?;
+        let answer = until("the server says neither yes nor no", || {
+            let events = own.turn(Duration::from_millis(20)).ok()?;
+            events.iter().find_map(|event| match event {
+                Event::PublishStarted => Some("yes".to_owned()),
+                Event::Closed(why) => Some(format!("no: {why}")),
+                _ => None,
+            })
+        })?;
+        drop(own);
+        all.push(format!("{vhost}: publish {answer}"));
+    }
+    Ok(all)
+}
+
+#[test]
+fn a_reload_leaves_what_a_start_with_the_same_file_gives() -> Result<()> {
+    let mut rng = StdRng::seed_from_u64(5);
+    let right = |rng: &mut StdRng| -> Result<String> {
+        loop {
+            let made = make(rng)?;
+            if made.right {
+                return Ok(made.text);
+            }
+        }
+    };
+    let reloaded = Start::config("reloads-same", &right(&mut rng)?).ready()?;
+    for number in 0..8 {
+        let text = right(&mut rng)?;
+        let rid = |server: &Server| server.api("/api/v1/raw?rpc=reload-fetch");
+        let before = rid(&reloaded)?;
+        reloaded.rewrite(&text)?;
+        reloaded.reload()?;
+        until("the reload never ends", || {
+            let now = rid(&reloaded).ok()?;
+            let done = now.pointer("/data/state")?.as_u64()? == 90;
+            (done && now.pointer("/data/rid") != before.pointer("/data/rid")).then_some(())
+        })?;
+        let started = Start::config("reloads-fresh", &text).ready()?;
+        // What closes does so a moment after the reload.
+        let mut pair = (Vec::new(), Vec::new());
+        until("a reload and a start differ", || {
+            pair = (state(&reloaded).ok()?, state(&started).ok()?);
+            (pair.0 == pair.1).then_some(())
+        })
+        .with_context(|| format!("number {number}: {pair:#?} of\n{text}"))?;
     }
     Ok(())
 }
