@@ -13,6 +13,7 @@
 pub mod access;
 pub mod admission;
 pub mod api;
+pub mod breaker;
 pub mod config;
 mod events;
 pub mod files;

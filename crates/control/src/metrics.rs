@@ -91,6 +91,8 @@ pub fn render(host: &Host, figures: &Figures) -> String {
     let help = "Events that listeners were too slow for.";
     out.one("millrace_events_lost_total", help, Counter, figures.events.lost());
     shards(&mut out, host);
+    let help = "0 calm, 1 high, 2 critical, 3 new sessions are refused (circuit_breaker).";
+    out.one("millrace_overload_level", help, Gauge, u64::from(host.overload()));
     waits(&mut out, host);
     traffic::vhosts(&mut out, figures, &streams);
     if host.config().root().bool("exporter.streams") {
@@ -138,7 +140,7 @@ fn identity(out: &mut Text, host: &Host) {
 
 fn shards(out: &mut Text, host: &Host) {
     type Read = fn(&hub::ShardStats) -> u64;
-    let figures: [(&str, &str, text::Type, Read); 12] = [
+    let figures: [(&str, &str, text::Type, Read); 13] = [
         ("sessions", "Sessions on the shard.", Gauge, |s| s.sessions.load(Relaxed) as u64),
         ("subscribers", "Players served from logs.", Gauge, |s| s.subscribers.load(Relaxed) as u64),
         ("renditions", "Wire forms packaged.", Gauge, |s| s.renditions.load(Relaxed) as u64),
@@ -154,6 +156,12 @@ fn shards(out: &mut Text, host: &Host) {
             "How long messages of a publisher gather before they are read; 0 with few publishers.",
             Gauge,
             |s| u64::from(s.read_pause_ms.load(Relaxed)),
+        ),
+        (
+            "busy_permille",
+            "Thousandths of a core that the worker took in the last half second.",
+            Gauge,
+            |s| u64::from(s.busy_permille.load(Relaxed)),
         ),
         ("sends_total", "Sends to players.", Counter, |s| s.sends.load(Relaxed)),
         ("sent_bytes_total", "Bytes of these.", Counter, |s| s.sent_bytes.load(Relaxed)),

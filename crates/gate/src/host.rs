@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -69,6 +69,8 @@ pub struct Host {
     per_ip: Mutex<HashMap<IpAddr, usize>>,
     draining: AtomicBool,
     handed_over: AtomicBool,
+    overload: AtomicU8,
+    refuses: AtomicBool,
 }
 
 impl Host {
@@ -94,6 +96,8 @@ impl Host {
             per_ip: Mutex::default(),
             draining: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
+            overload: AtomicU8::new(0),
+            refuses: AtomicBool::new(false),
         })
     }
 
@@ -160,6 +164,17 @@ impl Host {
     /// Whether new sessions are refused because the server is stopping.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// How loaded the server is, 0 to 3, and whether new sessions are refused for it.
+    pub fn set_overload(&self, level: u8, refuse: bool) {
+        self.overload.store(level, Relaxed);
+        self.refuses.store(refuse, Relaxed);
+    }
+
+    /// How loaded the server is: 0 calm, 1 high, 2 critical, 3 so that new sessions are refused.
+    pub fn overload(&self) -> u8 {
+        self.overload.load(Relaxed)
     }
 
     /// Another process has our listening sockets from here on, and our files.
@@ -376,6 +391,9 @@ impl Host {
     fn resolve(&self, intent: &mut Intent) -> Result<StreamKey, Refusal> {
         if self.is_draining() {
             return Err(Refusal::Unavailable("it is stopping"));
+        }
+        if self.refuses.load(Relaxed) {
+            return Err(Refusal::Unavailable("it is overloaded"));
         }
         let detail = &mut intent.detail;
         let vhost = self

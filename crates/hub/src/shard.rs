@@ -71,6 +71,8 @@ pub struct ShardStats {
     /// How long a publisher's messages gather before they are read, milliseconds; 0 while there
     /// are few publishers.
     pub read_pause_ms: AtomicU32,
+    /// Share of a core that the thread took in the last half second, in thousandths.
+    pub busy_permille: AtomicU32,
     /// Bytes held by rendition logs.
     pub log_bytes: AtomicUsize,
     /// Renditions.
@@ -105,6 +107,8 @@ pub struct Shard {
     publishers: Cell<usize>,
     messages: Cell<u64>,
     read_pause: Cell<Duration>,
+    /// When the governor last looked, and the processor time that the thread had taken by then.
+    looked: Cell<(Instant, Duration)>,
     /// Renditions with a walk owed, in turn.
     walks: RefCell<VecDeque<Rc<Rendition>>>,
     /// Renditions in which something waits for its time.
@@ -215,6 +219,7 @@ impl Shard {
             publishers: Cell::default(),
             messages: Cell::default(),
             read_pause: Cell::default(),
+            looked: Cell::new((Instant::now(), Duration::ZERO)),
             scratch: RefCell::new(vec![0; SCRATCH]),
             batcher: RefCell::new(batcher),
             walks: RefCell::default(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use control::access::Access;
 use control::admission::Admission;
 use control::api::{self, ApiParts, Token};
+use control::breaker;
 use control::config::{Diagnostic, Disk, Request, Severity};
 use control::files::FilesMount;
 use control::hooks::Hooks;
@@ -245,6 +246,7 @@ async fn serve(
         process.pid = own_pid_file(&host);
     }
     process::notify(Phase::Ready);
+    host.control.spawn(breaker::run(host.clone()));
     host.control.spawn(sampler::run(host.clone(), figures, reloader.clone()));
     if start.demo {
         demo::publish(&host);

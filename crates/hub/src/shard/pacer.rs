@@ -135,11 +135,22 @@ impl Shard {
         }
     }
 
+    /// Notes how busy the thread was since the last look.
+    fn look_at_load(&self, now: Instant) {
+        let cpu = thread_cpu();
+        let (then, before) = self.looked.replace((now, cpu));
+        let passed = now.saturating_duration_since(then).as_micros();
+        let spent = cpu.saturating_sub(before).as_micros().saturating_mul(1000);
+        let share = spent.checked_div(passed).unwrap_or(0).min(1000);
+        self.handle.stats.busy_permille.store(u32::try_from(share).unwrap_or(1000), Relaxed);
+    }
+
     pub(super) fn govern(&self) {
         let mut demand = Demand::default();
         let mut log_bytes = 0usize;
         let per_s = 1.0 / GOVERN.as_secs_f64();
         let (pace, now) = (self.pace.get(), Instant::now());
+        self.look_at_load(now);
         for local in self.streams.borrow().values() {
             for rendition in local.renditions.borrow().iter() {
                 log_bytes = log_bytes.saturating_add(rendition.memory());
@@ -173,4 +184,11 @@ impl Shard {
         self.handle.stats.pace.store(k, Relaxed);
         self.handle.stats.log_bytes.store(log_bytes, Relaxed);
     }
+}
+
+/// Processor time of this thread, user and kernel.
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let part = |value: i64| u64::try_from(value).unwrap_or(0);
+    Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec))
 }

@@ -129,3 +129,27 @@ fn too_few_open_files_prevent_only_what_was_asked_for() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn an_overloaded_server_refuses_who_comes_and_serves_who_is_there() -> Result<()> {
+    let server = Start::config("limits-overload", &config("")).ready()?;
+    let publisher = own::publish(&server, "live/livestream", Clip::card()?, |_, at| at)?;
+    server.wait_stream("livestream")?;
+    // Every load is too much by this, so that nothing depends on how fast the machine is.
+    server.rewrite(&config("circuit_breaker { dying_threshold 0; dying_pulse 1; }"))?;
+    server.reload()?;
+    server.wait_log("new sessions are refused until that falls")?;
+    let answer = http::get(server.http_address()?, "/live/livestream.flv")?;
+    ensure!(answer.status == 503, "{}: {}", answer.status, answer.text());
+    ensure!(answer.text().contains("overloaded"), "{}", answer.text());
+    ensure!(own::publish(&server, "live/other", Clip::card()?, |_, at| at).is_err());
+    let metrics = http::get(server.api_address()?, "/metrics")?.text();
+    ensure!(metrics.contains("millrace_overload_level 3"), "{metrics}");
+    ensure!(publisher.alive(), "the publisher was disconnected");
+    server.rewrite(&config(""))?;
+    server.reload()?;
+    server.wait_log("have time to spare again")?;
+    let played = own::play(&server, "live/livestream", Duration::from_secs(1))?;
+    ensure!(played.len() > 20, "only {} pieces came", played.len());
+    Ok(())
+}

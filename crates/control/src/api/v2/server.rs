@@ -100,6 +100,8 @@ struct Shard {
     /// Wire forms of streams that are packaged here.
     renditions: usize,
     log_bytes: usize,
+    /// Thousandths of a core that it took in the last half second.
+    busy_permille: u32,
     /// 0: each message is sent at once; 1: each picture; more: players in so many groups.
     pace: u32,
     /// The pace in words.
@@ -166,6 +168,7 @@ fn shard(handle: &hub::ShardHandle) -> Shard {
         players: s.subscribers.load(Relaxed),
         renditions: s.renditions.load(Relaxed),
         log_bytes: s.log_bytes.load(Relaxed),
+        busy_permille: s.busy_permille.load(Relaxed),
         pace,
         pace_text: match pace {
             0 => "each message at once".to_owned(),

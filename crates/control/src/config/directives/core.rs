@@ -5,7 +5,7 @@ use gate::conf::Kind::{
     Str,
 };
 use gate::conf::Reload::{AtStart, Live};
-use gate::conf::{Directive, Violation};
+use gate::conf::{Directive, Kind, Violation};
 
 /// Upper bound of counts that have no natural one.
 const MANY: f64 = 2_147_483_647.0;
@@ -40,6 +40,35 @@ pub(super) const DIRECTIVES: &[Directive] = &[
             "Most connections at a time from one address, `0` for no limit. Mind that viewers behind one router share an address.",
             "同一地址的最大并发连接数，`0` 表示不限。注意同一路由器后的观众共用一个地址。",
         ),
+    Directive::new("circuit_breaker", FreeBlock).since("4").docs(
+        "Protects those who are there when the server is overloaded: tells, and in the end refuses new sessions. The load is that of the worker with the most time to spare.",
+        "过载时保护已有的会话：先告警，最后拒绝新会话。负载取最空闲的工作线程。",
+    ),
+    breaker("circuit_breaker.enabled", Bool, "on").docs("Do so.", "启用。"),
+    breaker("circuit_breaker.high_threshold", Int, "90").docs(
+        "Percentage of a core from which the log and the metrics tell of a high load.",
+        "超过该百分比（单核）时，日志与指标报告负载高。",
+    ),
+    breaker("circuit_breaker.high_pulse", Int, "2").docs(
+        "For so many seconds on end.",
+        "持续的秒数。",
+    ),
+    breaker("circuit_breaker.critical_threshold", Int, "95").docs(
+        "Percentage of a core from which they tell of a critical load.",
+        "超过该百分比（单核）时，报告负载危急。",
+    ),
+    breaker("circuit_breaker.critical_pulse", Int, "1").docs(
+        "For so many seconds on end.",
+        "持续的秒数。",
+    ),
+    breaker("circuit_breaker.dying_threshold", Int, "99").docs(
+        "Percentage of a core from which new sessions are refused, until the load falls below it. Those who are there are served on.",
+        "超过该百分比（单核）时拒绝新会话，直到负载降到其下。已有的会话继续服务。",
+    ),
+    breaker("circuit_breaker.dying_pulse", Int, "5").docs(
+        "For so many seconds on end.",
+        "持续的秒数。",
+    ),
     Directive::new("daemon", Bool).default("on").reload(AtStart).docs(
         "Run in the background. Without a configuration file, and in containers, the server stays in the foreground.",
         "在后台运行。没有配置文件时以及在容器中，服务器保持前台运行。",
@@ -261,4 +290,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
 /// A row of `limits`: a positive number, for new sessions.
 const fn limit(path: &'static str, kind: gate::conf::Kind, default: &'static str) -> Directive {
     Directive::new(path, kind).default(default).range(1.0, MANY).since("millrace")
+}
+
+const fn breaker(path: &'static str, kind: Kind, default: &'static str) -> Directive {
+    Directive::new(path, kind).default(default).since("4").reload(Live)
 }

@@ -17,35 +17,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Log level of the programs that the server starts.",
         "服务器启动的外部程序的日志级别。",
     ),
-    Directive::new("circuit_breaker", FreeBlock).since("4").planned(BREAKER).docs(
-        "Serve with less care when the CPU is overloaded.",
-        "CPU 过载时降级服务。",
-    ),
-    breaker("circuit_breaker.enabled", Bool, "on").docs("Do so.", "启用。"),
-    breaker("circuit_breaker.high_threshold", Int, "90").docs(
-        "CPU percentage from which lost packets are not sent again.",
-        "超过该 CPU 百分比时不再重传丢包。",
-    ),
-    breaker("circuit_breaker.high_pulse", Int, "2").docs(
-        "For so many seconds on end.",
-        "持续的秒数。",
-    ),
-    breaker("circuit_breaker.critical_threshold", Int, "95").docs(
-        "CPU percentage from which congestion feedback stops.",
-        "超过该 CPU 百分比时停止拥塞反馈。",
-    ),
-    breaker("circuit_breaker.critical_pulse", Int, "1").docs(
-        "For so many seconds on end.",
-        "持续的秒数。",
-    ),
-    breaker("circuit_breaker.dying_threshold", Int, "99").docs(
-        "CPU percentage from which packets to viewers are dropped.",
-        "超过该 CPU 百分比时丢弃发往观众的包。",
-    ),
-    breaker("circuit_breaker.dying_pulse", Int, "5").docs(
-        "For so many seconds on end.",
-        "持续的秒数。",
-    ),
     Directive::new("heartbeat", Block).planned("the heartbeat").docs(
         "Report to a central server at intervals.",
         "定期向中心服务器上报。",
@@ -207,17 +178,12 @@ pub(super) const DIRECTIVES: &[Directive] = &[
 ];
 
 const TOOLS: &str = "programs that the server starts";
-const BREAKER: &str = "the circuit breaker";
 const CLUSTER: &str = "clustering (edge and origin cluster)";
 const FORWARD: &str = "forwarding to other servers";
 const EXEC: &str = "starting programs for streams";
 const DASH: &str = "MPEG-DASH";
 const HDS: &str = "HDS";
 const DVR: &str = "recording (DVR)";
-
-const fn breaker(path: &'static str, kind: Kind, default: &'static str) -> Directive {
-    Directive::new(path, kind).default(default).since("4").reload(Live).planned(BREAKER)
-}
 
 const fn heartbeat(path: &'static str, kind: Kind) -> Directive {
     Directive::new(path, kind).reload(Live).planned("the heartbeat")
