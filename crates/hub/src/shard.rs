@@ -2,6 +2,7 @@
 
 mod inbox;
 mod pacer;
+mod stats;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -11,7 +12,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,6 @@ use tokio::task::LocalSet;
 
 use crate::bell::Bell;
 use crate::frames::{FrameQueue, FrameReceiver, Received};
-use crate::histogram::Histogram;
 use crate::pace::{Delivery, Governor, Pace};
 use crate::rendition::{BATCH, Batcher, Form, Rendition};
 use crate::stream::Stream;
@@ -34,6 +34,7 @@ use inbox::JOBS;
 pub(crate) use inbox::{FrameTx, ShardMsg, What};
 pub use inbox::{Job, ShardHandle};
 use pacer::GOVERN;
+pub use stats::ShardStats;
 
 /// Bytes of the buffer that all sessions of a shard read into.
 const SCRATCH: usize = 64 * 1024;
@@ -48,42 +49,6 @@ const NAP: Duration = Duration::from_millis(1);
 
 /// Streams of one batch that are flushed together at its end; those beyond, frame by frame.
 const MAX_TOUCHED: usize = 64;
-
-/// Figures of one shard, for the API and for choosing the least loaded.
-#[derive(Debug, Default)]
-pub struct ShardStats {
-    /// Sessions that live on it.
-    pub sessions: AtomicUsize,
-    /// Subscribers of logs.
-    pub subscribers: AtomicUsize,
-    /// `send` calls made by walks.
-    pub sends: AtomicU64,
-    /// Bytes sent by walks.
-    pub sent_bytes: AtomicU64,
-    /// Calls that carried several of these sends (io_uring).
-    pub batches: AtomicU64,
-    /// Sends carried by them.
-    pub batched_sends: AtomicU64,
-    /// Time spent walking, microseconds.
-    pub walk_us: AtomicU64,
-    /// Groups the pacer uses: 0 each message at once, 1 each video frame, k two or more groups.
-    pub pace: AtomicU32,
-    /// How long a publisher's messages gather before they are read, milliseconds; 0 while there
-    /// are few publishers.
-    pub read_pause_ms: AtomicU32,
-    /// Share of a core that the thread took in the last half second, in thousandths.
-    pub busy_permille: AtomicU32,
-    /// Bytes held by rendition logs.
-    pub log_bytes: AtomicUsize,
-    /// Renditions.
-    pub renditions: AtomicUsize,
-    /// Of each walk, how long its oldest frame had waited for it, microseconds.
-    pub waited_us: Histogram,
-    /// Of each walk, the bytes of one send on average.
-    pub send_size: Histogram,
-    /// Sessions that ended by a panic: each is a bug.
-    pub panics: AtomicU64,
-}
 
 struct Local {
     renditions: RefCell<SmallVec<[Rc<Rendition>; 2]>>,
