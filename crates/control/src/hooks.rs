@@ -8,12 +8,13 @@
 //! The configuration in force at an event decides where it is told.
 
 mod body;
-mod call;
+pub(crate) mod call;
 mod desk;
 mod engine;
 mod error;
 mod event;
 mod names;
+pub(crate) mod post;
 pub mod reply;
 pub mod signature;
 mod tls;

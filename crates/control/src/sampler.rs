@@ -22,6 +22,7 @@ use hub::Stream;
 
 use crate::api::Reload;
 use crate::events::Events;
+use crate::heartbeat::Beats;
 use crate::hooks::Hooks;
 use health::StreamHealth;
 use ledger::Ledger;
@@ -44,6 +45,8 @@ pub struct Figures {
     pub(crate) events: Events,
     /// The callbacks, which keep their own books.
     pub hooks: Hooks,
+    /// What came of the heartbeats.
+    pub(crate) heartbeats: Beats,
 }
 
 impl Default for Figures {
@@ -61,6 +64,7 @@ impl Figures {
             ledger: Mutex::default(),
             events: Events::default(),
             hooks,
+            heartbeats: Beats::default(),
         }
     }
 

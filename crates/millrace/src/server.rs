@@ -10,6 +10,7 @@ use control::admission::Admission;
 use control::api::{self, ApiParts, Token};
 use control::config::{Diagnostic, Disk, Request, Severity};
 use control::files::FilesMount;
+use control::heartbeat;
 use control::hooks::Hooks;
 use control::log;
 use control::process::handover::{self, HandoverError, Inheritance, Origin, Predecessor};
@@ -245,6 +246,7 @@ async fn serve(
         process.pid = own_pid_file(&host);
     }
     process::notify(Phase::Ready);
+    host.control.spawn(heartbeat::run(host.clone(), figures.clone()));
     host.control.spawn(sampler::run(host.clone(), figures, reloader.clone()));
     if start.demo {
         demo::publish(&host);

@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod core;
+mod heartbeat;
 mod hls;
 mod hooks;
 mod http;
@@ -25,6 +26,7 @@ pub const PARTS: &[&[Directive]] = &[
     hls::DIRECTIVES,
     api::DIRECTIVES,
     access::DIRECTIVES,
+    heartbeat::DIRECTIVES,
     planned::DIRECTIVES,
     hooks::DIRECTIVES,
     links::DIRECTIVES,

@@ -5,6 +5,8 @@ mod callbacks;
 #[cfg(test)]
 mod conversations;
 #[cfg(test)]
+mod heartbeats;
+#[cfg(test)]
 mod ports;
 #[cfg(test)]
 mod web;
