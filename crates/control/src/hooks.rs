@@ -76,6 +76,8 @@ impl Hooks {
     /// Tells what has happened. Never blocks.
     pub fn tell(&self, event: Event<'_>) {
         match event {
+            // They were asked about.
+            Event::Published(_) | Event::Played(_) => {}
             Event::Segment(visit, segment) => self.segment(visit, &segment),
             Event::Unpublished(visit) | Event::Stopped(visit) => {
                 self.engine.tell(&visit.host.control, event);
@@ -224,7 +226,7 @@ impl Engine {
             Event::Unpublished(visit) => about(Hook::Unpublish, visit),
             Event::Stopped(visit) => about(Hook::Stop, visit),
             Event::Closed(session) => closed(session),
-            Event::Segment(..) => None,
+            Event::Published(_) | Event::Played(_) | Event::Segment(..) => None,
         };
         if let Some(call) = call {
             self.notify(control, call);

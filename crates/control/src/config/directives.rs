@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod core;
+mod exec;
 mod heartbeat;
 mod hls;
 mod hooks;
@@ -27,6 +28,7 @@ pub const PARTS: &[&[Directive]] = &[
     api::DIRECTIVES,
     access::DIRECTIVES,
     heartbeat::DIRECTIVES,
+    exec::DIRECTIVES,
     planned::DIRECTIVES,
     hooks::DIRECTIVES,
     links::DIRECTIVES,

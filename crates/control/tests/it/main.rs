@@ -9,4 +9,6 @@ mod heartbeats;
 #[cfg(test)]
 mod ports;
 #[cfg(test)]
+mod programs;
+#[cfg(test)]
 mod web;

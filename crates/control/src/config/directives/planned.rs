@@ -2,7 +2,7 @@
 //! packaging.
 
 use gate::conf::Kind::{
-    Block, Bool, Choice, FloatSeconds, FreeBlock, Int, Line, List, Path, Seconds, Str,
+    Block, Bool, Choice, FloatSeconds, FreeBlock, Int, List, Path, Seconds, Str,
 };
 use gate::conf::Reload::{AtStart, Live};
 use gate::conf::{Directive, Kind, Violation};
@@ -97,18 +97,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Let the API add and remove destinations.",
         "允许通过 API 增删目标。",
     ),
-    Directive::new("vhost.exec", Block).since("3").planned(EXEC).docs(
-        "Start programs for streams.",
-        "为流启动外部程序。",
-    ),
-    Directive::new("vhost.exec.enabled", Bool).default("off").no_env().since("3").planned(EXEC).docs(
-        "Do so.",
-        "启用。",
-    ),
-    Directive::new("vhost.exec.publish", Line).repeated().no_env().since("3").planned(EXEC).docs(
-        "Program and arguments that run as long as a stream is published.",
-        "推流期间运行的程序及参数。",
-    ),
     Directive::new("vhost.dash", Block).since("3").planned(DASH).docs(
         "MPEG-DASH: segments and manifest of each stream.",
         "MPEG-DASH：每路流的切片与清单。",
@@ -179,7 +167,6 @@ const TOOLS: &str = "programs that the server starts";
 const BREAKER: &str = "the circuit breaker";
 const CLUSTER: &str = "clustering (edge and origin cluster)";
 const FORWARD: &str = "forwarding to other servers";
-const EXEC: &str = "starting programs for streams";
 const DASH: &str = "MPEG-DASH";
 const HDS: &str = "HDS";
 const DVR: &str = "recording (DVR)";
