@@ -7,6 +7,7 @@ use std::sync::Arc;
 use gate::{Answer, Event, Intent, Visit};
 
 use crate::access::{Access, Direction};
+use crate::exec::Programs;
 use crate::hooks::Hooks;
 
 /// What decides, in order.
@@ -16,6 +17,8 @@ pub struct Admission {
     pub access: Access,
     /// Web servers that are asked and told.
     pub hooks: Hooks,
+    /// Programs that run beside streams; they decide nothing.
+    pub programs: Programs,
 }
 
 impl gate::Admission for Admission {
@@ -42,5 +45,6 @@ impl gate::Admission for Admission {
 
     fn tell(&self, event: Event<'_>) {
         self.hooks.tell(event);
+        self.programs.tell(event);
     }
 }

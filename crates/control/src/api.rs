@@ -11,10 +11,10 @@
 //!
 //! Nothing here knows a protocol; nothing here is edited when one comes.
 
-mod json;
+pub(crate) mod json;
 mod permission;
 pub(crate) mod transport;
-mod v1;
+pub(crate) mod v1;
 mod v2;
 
 #[cfg(test)]

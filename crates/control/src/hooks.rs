@@ -8,12 +8,13 @@
 //! The configuration in force at an event decides where it is told.
 
 mod body;
-mod call;
+pub(crate) mod call;
 mod desk;
 mod engine;
 mod error;
 mod event;
 mod names;
+pub(crate) mod post;
 pub mod reply;
 pub mod signature;
 mod tls;
@@ -75,6 +76,8 @@ impl Hooks {
     /// Tells what has happened. Never blocks.
     pub fn tell(&self, event: Event<'_>) {
         match event {
+            // They were asked about.
+            Event::Published(_) | Event::Played(_) => {}
             Event::Segment(visit, segment) => self.segment(visit, &segment),
             Event::Unpublished(visit) | Event::Stopped(visit) => {
                 self.engine.tell(&visit.host.control, event);
@@ -223,7 +226,7 @@ impl Engine {
             Event::Unpublished(visit) => about(Hook::Unpublish, visit),
             Event::Stopped(visit) => about(Hook::Stop, visit),
             Event::Closed(session) => closed(session),
-            Event::Segment(..) => None,
+            Event::Published(_) | Event::Played(_) | Event::Segment(..) => None,
         };
         if let Some(call) = call {
             self.notify(control, call);

@@ -99,6 +99,8 @@ pub fn render(host: &Host, figures: &Figures) -> String {
         traffic::streams(&mut out, figures, &streams);
     }
     figures.hooks.render(&mut out);
+    figures.programs.render(&mut out);
+    figures.heartbeats.render(&mut out);
     out.finish()
 }
 

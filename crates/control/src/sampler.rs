@@ -22,6 +22,8 @@ use hub::Stream;
 
 use crate::api::Reload;
 use crate::events::Events;
+use crate::exec::Programs;
+use crate::heartbeat::Beats;
 use crate::hooks::Hooks;
 use health::StreamHealth;
 use ledger::Ledger;
@@ -44,6 +46,10 @@ pub struct Figures {
     pub(crate) events: Events,
     /// The callbacks, which keep their own books.
     pub hooks: Hooks,
+    /// Programs beside streams, which keep their own books.
+    pub(crate) programs: Programs,
+    /// What came of the heartbeats.
+    pub(crate) heartbeats: Beats,
 }
 
 impl Default for Figures {
@@ -61,7 +67,16 @@ impl Figures {
             ledger: Mutex::default(),
             events: Events::default(),
             hooks,
+            programs: Programs::default(),
+            heartbeats: Beats::default(),
         }
+    }
+
+    /// With the programs that this process runs.
+    #[must_use]
+    pub fn with_programs(mut self, programs: Programs) -> Self {
+        self.programs = programs;
+        self
     }
 
     /// How long the server has been running.

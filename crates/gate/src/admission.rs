@@ -143,6 +143,10 @@ pub struct Segment<'a> {
 /// happened to its session.
 #[derive(Clone, Copy)]
 pub enum Event<'a> {
+    /// A publisher was let in and has the stream. Its [`Unpublished`](Self::Unpublished) follows.
+    Published(&'a Arc<Visit>),
+    /// A player was let in. Its [`Stopped`](Self::Stopped) follows.
+    Played(&'a Arc<Visit>),
     /// A publisher has gone, and what was made of its stream is complete.
     Unpublished(&'a Arc<Visit>),
     /// A player has gone, or plays something else.

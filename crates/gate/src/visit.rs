@@ -112,6 +112,7 @@ impl Publication {
 
     pub(crate) fn begin(&self) {
         self.begun.store(true, Relaxed);
+        self.visit.host.admission().tell(Event::Published(&self.visit));
     }
 
     /// Tells of a segment of what `owner` publishes. Nothing where the owner is not a client of
@@ -202,6 +203,7 @@ impl PlayAsked {
             answer.inspect_err(|e| host.refused("play", session, &stream.key.url(), e))?;
             hold.plays = true;
             hold.visit.host.admitted(&hold.visit.session);
+            hold.visit.host.admission().tell(Event::Played(&hold.visit));
         }
         Ok(self.grant)
     }

@@ -10,7 +10,9 @@ use control::admission::Admission;
 use control::api::{self, ApiParts, Token};
 use control::breaker;
 use control::config::{Diagnostic, Disk, Request, Severity};
+use control::exec::Programs;
 use control::files::FilesMount;
+use control::heartbeat;
 use control::hooks::Hooks;
 use control::log;
 use control::process::handover::{self, HandoverError, Inheritance, Origin, Predecessor};
@@ -196,18 +198,23 @@ async fn serve(
         .map_err(|e| StartError::System("start the worker threads", e))?;
     let server_id = process::server_id(&config, !start.fileless);
     let hooks = Hooks::new(std::env::current_dir().ok());
+    let programs = Programs::default();
     let access = Access::new(Box::new(Disk));
     let host = Host::new(HostParts {
         hub: Hub::new(|_| format!("vid-{}", gate::identity::random_id(7))),
         shards,
         config: config.clone(),
         identity: Identity::new(server_id, crate::VERSION),
-        admission: Box::new(Admission { access: access.clone(), hooks: hooks.clone() }),
+        admission: Box::new(Admission {
+            access: access.clone(),
+            hooks: hooks.clone(),
+            programs: programs.clone(),
+        }),
         control,
         fileless: start.fileless,
         inherited: std::mem::take(&mut process.sockets),
     });
-    let figures = Arc::new(Figures::new(hooks.clone()));
+    let figures = Arc::new(Figures::new(hooks.clone()).with_programs(programs.clone()));
     let listening = Arc::new(AtomicBool::new(false));
     // The API reloads the gates, and the gates serve the API: the reloader learns of them later.
     let reloader = Arc::new(Reloader::new(host.clone(), start.request, Box::new(Disk)));
@@ -247,6 +254,7 @@ async fn serve(
     }
     process::notify(Phase::Ready);
     host.control.spawn(breaker::run(host.clone()));
+    host.control.spawn(heartbeat::run(host.clone(), figures.clone()));
     host.control.spawn(sampler::run(host.clone(), figures, reloader.clone()));
     if start.demo {
         demo::publish(&host);
@@ -272,6 +280,7 @@ async fn serve(
         }
     }
     hooks.flush(LAST_CALLBACKS).await;
+    programs.end().await;
     tracing::info!("millrace stops");
     Ok(())
 }

@@ -17,7 +17,7 @@ impl Formatter for TwoDecimals {
 }
 
 /// The text of `value`, keys in the order in which they were put in.
-pub(super) fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     let mut out = Vec::new();
     let formatter = TwoDecimals(CompactFormatter);
     match value.serialize(&mut Serializer::with_formatter(&mut out, formatter)) {

@@ -3,7 +3,7 @@
 pub(super) mod clients;
 pub(super) mod live;
 pub(super) mod raw;
-mod system;
+pub(crate) mod system;
 mod told;
 
 use http::{Method, StatusCode};

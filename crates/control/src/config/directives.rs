@@ -5,6 +5,8 @@
 mod access;
 mod api;
 mod core;
+mod exec;
+mod heartbeat;
 mod hls;
 mod hooks;
 mod http;
@@ -25,6 +27,8 @@ pub const PARTS: &[&[Directive]] = &[
     hls::DIRECTIVES,
     api::DIRECTIVES,
     access::DIRECTIVES,
+    heartbeat::DIRECTIVES,
+    exec::DIRECTIVES,
     planned::DIRECTIVES,
     hooks::DIRECTIVES,
     links::DIRECTIVES,

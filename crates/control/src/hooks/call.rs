@@ -28,7 +28,7 @@ use super::signature;
 use super::tls::Trust;
 
 /// Longest head of a reply.
-const MAX_HEAD: usize = 64 * 1024;
+pub(super) const MAX_HEAD: usize = 64 * 1024;
 /// What `on_hls_notify` may take, as with SRS.
 const FETCH: Duration = Duration::from_secs(10);
 /// The header that is the same for each try of one notification.
@@ -64,9 +64,35 @@ impl Options {
 
 /// What it takes to reach web servers.
 #[derive(Default)]
-pub(super) struct Wires {
+pub(crate) struct Wires {
     names: Names,
     trust: Trust,
+}
+
+/// A connection to a web server, in the clear or inside TLS.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+impl Wires {
+    /// A new connection to the server of `address`. The caller sets the time limit.
+    pub(super) async fn connect(
+        &self,
+        address: &Address,
+        ca_file: &str,
+    ) -> Result<Box<dyn Wire>, HookError> {
+        let origin = &address.origin;
+        let at = self.names.find(&origin.host, origin.port).await.map_err(HookError::Name)?;
+        let tcp = TcpStream::connect(at.as_slice()).await.map_err(HookError::Connect)?;
+        // Head and body are one small packet; waiting for more gains nothing.
+        let _ = tcp.set_nodelay(true);
+        if !origin.tls {
+            return Ok(Box::new(tcp));
+        }
+        let connector = self.trust.connector(ca_file)?;
+        let invalid = |e| HookError::Tls(std::io::Error::other(e));
+        let name = ServerName::try_from(origin.host.clone()).map_err(invalid)?;
+        Ok(Box::new(connector.connect(name, tcp).await.map_err(HookError::Tls)?))
+    }
 }
 
 /// A callback that is to be made, with all that the configuration said when its event came.
@@ -127,20 +153,8 @@ impl Call {
     pub(super) async fn make(&self, wires: &Wires, url: &str) -> Result<(), HookError> {
         let exchange = async {
             let address = Address::parse(url)?;
-            let origin = &address.origin;
-            let at = wires.names.find(&origin.host, origin.port).await;
-            let at = at.map_err(HookError::Name)?;
-            let tcp = TcpStream::connect(at.as_slice()).await.map_err(HookError::Connect)?;
-            // Head and body are one small packet; waiting for more gains nothing.
-            let _ = tcp.set_nodelay(true);
-            if !origin.tls {
-                return self.exchange(tcp, &address).await;
-            }
-            let connector = wires.trust.connector(&self.options.ca_file)?;
-            let invalid = |e| HookError::Tls(std::io::Error::other(e));
-            let name = ServerName::try_from(origin.host.clone()).map_err(invalid)?;
-            let tls = connector.connect(name, tcp).await.map_err(HookError::Tls)?;
-            self.exchange(tls, &address).await
+            let stream = wires.connect(&address, &self.options.ca_file).await?;
+            self.exchange(stream, &address).await
         };
         let limit = self.limit();
         tokio::time::timeout(limit, exchange).await.map_err(|_| HookError::Timeout(limit))?
@@ -174,10 +188,7 @@ impl Call {
         Ok(request)
     }
 
-    async fn exchange<S>(&self, stream: S, address: &Address) -> Result<(), HookError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn exchange(&self, stream: Box<dyn Wire>, address: &Address) -> Result<(), HookError> {
         let request = self.request(address)?;
         let mut builder = http1::Builder::new();
         builder.title_case_headers(true).max_buf_size(MAX_HEAD);
@@ -220,7 +231,7 @@ fn name_of(name: &'static str) -> http::HeaderName {
 }
 
 /// Who we say that we are: scripts look for SRS.
-fn agent(identity: &Identity) -> String {
+pub(crate) fn agent(identity: &Identity) -> String {
     let (major, minor, patch) = identity.compat_version;
     format!("SRS/{major}.{minor}.{patch}({})", identity.software())
 }
@@ -239,7 +250,7 @@ async fn read(mut body: Incoming) -> Result<Vec<u8>, HookError> {
 }
 
 /// A URL as logs may show it: without name, password and query, which may hold secrets.
-pub(super) fn shown(url: &str) -> String {
+pub(crate) fn shown(url: &str) -> String {
     let bare = url.split(['?', '#']).next().unwrap_or_default();
     let Some((scheme, rest)) = bare.split_once("://") else { return bare.to_owned() };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));

@@ -7,7 +7,7 @@ use super::tls::TrustError;
 
 /// Why a callback brought no yes.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HookError {
+pub(crate) enum HookError {
     #[error("the URL cannot be used: {0}")]
     Address(#[from] AddressError),
     #[error("the name of the server is not found: {0}")]

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 
 /// Why nobody can be trusted.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TrustError {
+pub(crate) enum TrustError {
     #[error("cannot read ca_file {0}: {1}")]
     Read(PathBuf, rustls::pki_types::pem::Error),
     #[error("ca_file {0} holds no certificate that can be used")]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use control::access::Access;
 use control::admission::Admission;
 use control::config::{Disk, directives};
+use control::exec::Programs;
 use control::hooks::{Hooks, signature};
 use control::metrics;
 use control::sampler::Figures;
@@ -19,10 +20,11 @@ use hub::{FrameReceiver, Hub, Received, Shard, start_shards};
 
 use crate::web::{Asked, PATIENCE, Web};
 
-struct Rig {
-    host: Arc<Host>,
+pub(crate) struct Rig {
+    pub(crate) host: Arc<Host>,
     hooks: Hooks,
     figures: Figures,
+    pub(crate) programs: Programs,
     _control: tokio::runtime::Runtime,
 }
 
@@ -32,19 +34,24 @@ fn config(pairs: &[(&str, &str)]) -> Arc<Config> {
     Config::from_pairs(directives::table(&[]), &all)
 }
 
-fn rig(pairs: &[(&str, &str)]) -> Rig {
+pub(crate) fn rig(pairs: &[(&str, &str)]) -> Rig {
     let control =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut identity = Identity::new("vid-0000001".to_owned(), "0.1.0");
     identity.service_id = "svc00001".to_owned();
     let hooks = Hooks::new(Some("/srv".into()));
     let access = Access::new(Box::new(Disk));
+    let programs = Programs::default();
     let host = Host::new(HostParts {
         hub: Hub::new(|n| format!("vid-s{n}")),
         shards: start_shards(1).unwrap(),
         config: config(pairs),
         identity,
-        admission: Box::new(Admission { access: access.clone(), hooks: hooks.clone() }),
+        admission: Box::new(Admission {
+            access: access.clone(),
+            hooks: hooks.clone(),
+            programs: programs.clone(),
+        }),
         control: control.handle().clone(),
         fileless: true,
         inherited: gate::Inherited::default(),
@@ -52,12 +59,16 @@ fn rig(pairs: &[(&str, &str)]) -> Rig {
     // Without rules, which is said by a configuration that was put in force.
     let rules = control.block_on(access.prepare(&host, &host.config()));
     rules.map_err(|e| e.to_string()).unwrap().commit();
-    Rig { host, figures: Figures::new(hooks.clone()), hooks, _control: control }
+    let figures = Figures::new(hooks.clone()).with_programs(programs.clone());
+    Rig { host, figures, hooks, programs, _control: control }
 }
 
 impl Rig {
     /// Does something on the shard, and waits for what comes of it.
-    fn on_shard<T, F>(&self, work: impl FnOnce(Arc<Host>, Rc<Shard>) -> F + Send + 'static) -> T
+    pub(crate) fn on_shard<T, F>(
+        &self,
+        work: impl FnOnce(Arc<Host>, Rc<Shard>) -> F + Send + 'static,
+    ) -> T
     where
         T: Send + 'static,
         F: Future<Output = T> + 'static,
@@ -65,7 +76,7 @@ impl Rig {
         self.start(work).recv_timeout(PATIENCE).unwrap()
     }
 
-    fn start<T, F>(
+    pub(crate) fn start<T, F>(
         &self,
         work: impl FnOnce(Arc<Host>, Rc<Shard>) -> F + Send + 'static,
     ) -> mpsc::Receiver<T>
@@ -84,7 +95,7 @@ impl Rig {
         rx
     }
 
-    fn metric(&self, line: &str) -> u64 {
+    pub(crate) fn metric(&self, line: &str) -> u64 {
         let text = metrics::render(&self.host, &self.figures);
         let value = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no {line} in {text}")).parse().unwrap()
@@ -97,7 +108,7 @@ fn hook_metric(name: &str, hook: &str, label: &str, value: &str) -> String {
     )
 }
 
-fn session(host: &Arc<Host>, id: &str, gate: &'static str) -> Session {
+pub(crate) fn session(host: &Arc<Host>, id: &str, gate: &'static str) -> Session {
     let session = host.sessions.open_as(id.into(), gate, ([192, 0, 2, 7], 4000).into());
     if gate == "rtmp" {
         session.is_connection();
@@ -105,7 +116,7 @@ fn session(host: &Arc<Host>, id: &str, gate: &'static str) -> Session {
     session
 }
 
-fn detail(kind: &'static str) -> Detail {
+pub(crate) fn detail(kind: &'static str) -> Detail {
     Detail {
         kind,
         publish: kind.ends_with("publish"),
@@ -119,7 +130,7 @@ fn detail(kind: &'static str) -> Detail {
     }
 }
 
-fn intent(session: &Session, detail: Detail) -> Intent {
+pub(crate) fn intent(session: &Session, detail: Detail) -> Intent {
     Intent { session: session.id.to_string(), peer: session.peer, detail }
 }
 

@@ -5,6 +5,10 @@ mod callbacks;
 #[cfg(test)]
 mod conversations;
 #[cfg(test)]
+mod heartbeats;
+#[cfg(test)]
 mod ports;
+#[cfg(test)]
+mod programs;
 #[cfg(test)]
 mod web;

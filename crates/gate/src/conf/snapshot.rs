@@ -66,6 +66,11 @@ impl Config {
         &self.table
     }
 
+    /// A variable of the process that is no directive's; nothing when it is unset or empty.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
     /// The tree: deprecated spellings already rewritten, includes expanded.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes

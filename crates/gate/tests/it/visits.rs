@@ -52,6 +52,8 @@ impl Admission for Diary {
             Event::Unpublished(visit) => self.write("unpublished", &visit.session.id),
             Event::Stopped(visit) => self.write("stopped", &visit.session.id),
             Event::Closed(session) => self.write("closed", &session.id),
+            // Said by what follows them.
+            Event::Published(_) | Event::Played(_) => {}
             Event::Segment(visit, _) => self.write("segment", &visit.session.id),
         }
     }

@@ -1,10 +1,11 @@
 //! Figures of process and machine.
 
+use gate::Host;
 use serde_json::{Map, Value, json};
 
 use super::{Api, Ask, Reply, with};
-use crate::sampler::now_ms;
 use crate::sampler::proc::{MemInfo, SELF_FIELDS, Sample};
+use crate::sampler::{Figures, now_ms};
 
 /// An object that begins with whether its figures could be read, and when.
 fn sampled(ok: bool, sample: &Sample) -> Map<String, Value> {
@@ -15,18 +16,23 @@ fn sampled(ok: bool, sample: &Sample) -> Map<String, Value> {
 }
 
 pub(super) fn summaries(api: &Api, ask: &Ask) -> Reply {
-    let s = api.figures.sample();
+    with(ask, "data", summary(&ask.host, &api.figures))
+}
+
+/// What `/api/v1/summaries` tells of process and machine.
+pub(crate) fn summary(host: &Host, figures: &Figures) -> Value {
+    let s = figures.sample();
     let memory = s.memory.unwrap_or_default();
     let cpu = s.cpu.unwrap_or_default();
-    let totals = api.figures.ledger().totals(&ask.host.hub.all());
+    let totals = figures.ledger().totals(&host.hub.all());
     let mem_percent = if memory.total == 0 { 0.0 } else { s.rss_kb as f64 / memory.total as f64 };
-    let (major, minor, revision) = ask.host.identity.compat_version;
+    let (major, minor, revision) = host.identity.compat_version;
     let argv: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
     let cwd = std::env::current_dir().unwrap_or_default();
     let [load_1, load_5, load_15] = s.load;
     let [uptime, idle] = s.uptime;
     let (disk_read, disk_write, disk_busy) = s.disk_rates;
-    let data = json!({
+    json!({
         "ok": s.is_complete(),
         "now_ms": now_ms(),
         "self": {
@@ -38,7 +44,7 @@ pub(super) fn summaries(api: &Api, ask: &Ask) -> Reply {
             "mem_kbyte": s.rss_kb,
             "mem_percent": mem_percent,
             "cpu_percent": s.process_percent,
-            "srs_uptime": api.figures.uptime().as_secs(),
+            "srs_uptime": figures.uptime().as_secs(),
         },
         "system": {
             "cpu_percent": s.cpu_percent,
@@ -68,10 +74,9 @@ pub(super) fn summaries(api: &Api, ask: &Ask) -> Reply {
             "conn_sys_et": s.sockets.established,
             "conn_sys_tw": s.sockets.time_wait,
             "conn_sys_udp": s.sockets.udp,
-            "conn_srs": ask.host.connections.load(std::sync::atomic::Ordering::Relaxed),
+            "conn_srs": host.connections.load(std::sync::atomic::Ordering::Relaxed),
         },
-    });
-    with(ask, "data", data)
+    })
 }
 
 pub(super) fn rusages(api: &Api, ask: &Ask) -> Reply {

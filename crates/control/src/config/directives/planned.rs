@@ -1,8 +1,8 @@
-//! Blocks whose features come later and belong to the server as a whole: heartbeat, exporter,
-//! cluster, recording and packaging.
+//! Blocks whose features come later and belong to the server as a whole: cluster, recording and
+//! packaging.
 
 use gate::conf::Kind::{
-    Block, Bool, Choice, FloatSeconds, FreeBlock, Int, Line, List, Path, Seconds, Str,
+    Block, Bool, Choice, FloatSeconds, FreeBlock, Int, List, Path, Seconds, Str,
 };
 use gate::conf::Reload::{AtStart, Live};
 use gate::conf::{Directive, Kind, Violation};
@@ -17,37 +17,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Log level of the programs that the server starts.",
         "服务器启动的外部程序的日志级别。",
     ),
-    Directive::new("heartbeat", Block).planned("the heartbeat").docs(
-        "Report to a central server at intervals.",
-        "定期向中心服务器上报。",
-    ),
-    heartbeat("heartbeat.enabled", Bool).default("off").docs("Report.", "启用。"),
-    heartbeat("heartbeat.interval", Seconds).default("10").docs("How often.", "上报间隔。"),
-    heartbeat("heartbeat.url", Str).default("http://127.0.0.1:8085/api/v1/servers").docs(
-        "Where to, by POST.",
-        "上报地址（POST）。",
-    ),
-    heartbeat("heartbeat.device_id", Str).docs("Name of this machine.", "本机标识。"),
-    heartbeat("heartbeat.summaries", Bool).default("off").docs(
-        "Add what `/api/v1/summaries` tells.",
-        "附带 `/api/v1/summaries` 的内容。",
-    ),
-    heartbeat("heartbeat.ports", Bool).default("off").since("5").docs(
-        "Add the ports that are listened at.",
-        "附带监听端口。",
-    ),
-    Directive::new("heartbeat.auth", Block).since("7").planned("the heartbeat").docs(
-        "What to identify with.",
-        "上报时的身份凭据。",
-    ),
-    heartbeat("heartbeat.auth.enabled", Bool).default("off").since("7").docs("Do so.", "启用。"),
-    heartbeat("heartbeat.auth.type", Choice(&["basic", "bearer"])).default("basic").since("7").docs(
-        "Name and password, or a token.",
-        "用户名与密码，或令牌。",
-    ),
-    heartbeat("heartbeat.auth.username", Str).since("7").docs("The name.", "用户名。"),
-    heartbeat("heartbeat.auth.password", Str).since("7").docs("The password.", "密码。"),
-    heartbeat("heartbeat.auth.token", Str).since("7").docs("The token.", "令牌。"),
     Directive::new("vhost.cluster", Block).planned(CLUSTER).docs(
         "Serve streams of other servers (edge), or share them with other servers (origin cluster).",
         "从其他服务器取流（边缘），或与其他服务器组成源站集群。",
@@ -98,18 +67,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     forward("vhost.forward.api", Bool).default("off").since("7").docs(
         "Let the API add and remove destinations.",
         "允许通过 API 增删目标。",
-    ),
-    Directive::new("vhost.exec", Block).since("3").planned(EXEC).docs(
-        "Start programs for streams.",
-        "为流启动外部程序。",
-    ),
-    Directive::new("vhost.exec.enabled", Bool).default("off").no_env().since("3").planned(EXEC).docs(
-        "Do so.",
-        "启用。",
-    ),
-    Directive::new("vhost.exec.publish", Line).repeated().no_env().since("3").planned(EXEC).docs(
-        "Program and arguments that run as long as a stream is published.",
-        "推流期间运行的程序及参数。",
     ),
     Directive::new("vhost.dash", Block).since("3").planned(DASH).docs(
         "MPEG-DASH: segments and manifest of each stream.",
@@ -180,14 +137,9 @@ pub(super) const DIRECTIVES: &[Directive] = &[
 const TOOLS: &str = "programs that the server starts";
 const CLUSTER: &str = "clustering (edge and origin cluster)";
 const FORWARD: &str = "forwarding to other servers";
-const EXEC: &str = "starting programs for streams";
 const DASH: &str = "MPEG-DASH";
 const HDS: &str = "HDS";
 const DVR: &str = "recording (DVR)";
-
-const fn heartbeat(path: &'static str, kind: Kind) -> Directive {
-    Directive::new(path, kind).reload(Live).planned("the heartbeat")
-}
 
 const fn cluster(path: &'static str, kind: Kind) -> Directive {
     Directive::new(path, kind).no_env().lenient(Violation::UseDefault).planned(CLUSTER)
