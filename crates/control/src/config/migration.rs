@@ -149,7 +149,7 @@ pub fn migration(table: &Table, language: Language) -> String {
                 (state, format!("{} `{to}`", words.read_as))
             }
         };
-        line(&mut out, &from, "1", state, &why);
+        line(&mut out, &from, "–", state, &why);
     }
     out
 }
