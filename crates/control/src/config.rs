@@ -6,7 +6,8 @@
 //! the immutable snapshot of [`gate::conf`]; comparing two of them is done there.
 //!
 //! The only contact with the outside is [`FileLoader`]; the environment is an argument. The
-//! grammar alone is [`parse`]. [`reference()`] writes the documentation of all directives.
+//! grammar alone is [`parse`]. [`reference()`] writes the documentation of all directives, [`migration()`] the table for
+//! those who come from SRS.
 
 mod builtin;
 mod check;
@@ -16,6 +17,7 @@ mod full_sample;
 mod grammar;
 mod include;
 mod legacy;
+mod migration;
 mod patch;
 pub(crate) mod redact;
 mod reference;
@@ -36,6 +38,7 @@ pub use builtin::{BUILTIN, BUILTIN_NAME};
 pub use diagnostic::{CONFIG_INVALID, Diagnostic, MISSING_INCLUDE, Place, Severity, exit_status};
 pub use full_sample::full_sample;
 pub use grammar::{MAX_DEPTH, MAX_MISTAKES, Mistake, SyntaxError, parse};
+pub use migration::migration;
 pub use patch::{Patch, PatchError};
 pub use reference::{Language, reference};
 

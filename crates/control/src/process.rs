@@ -1,5 +1,6 @@
 //! The process: background, pid file, identity, limits of the system.
 
+pub mod account;
 pub mod handover;
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};

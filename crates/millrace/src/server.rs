@@ -15,6 +15,7 @@ use control::files::FilesMount;
 use control::heartbeat;
 use control::hooks::Hooks;
 use control::log;
+use control::process::account::{self, Account, AccountError};
 use control::process::handover::{self, HandoverError, Inheritance, Origin, Predecessor};
 use control::process::{self, Phase, PidFile, ProcessError};
 use control::reload::Reloader;
@@ -46,6 +47,7 @@ pub(crate) struct Start {
 #[derive(Debug)]
 pub(crate) enum StartError {
     Process(ProcessError),
+    Account(AccountError),
     Prepare(PrepareError),
     System(&'static str, std::io::Error),
 }
@@ -54,6 +56,7 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Process(e) => e.fmt(f),
+            Self::Account(e) => e.fmt(f),
             Self::Prepare(e) => {
                 e.fmt(f)?;
                 if let PrepareError::Bind { error, .. } = e {
@@ -80,7 +83,7 @@ impl StartError {
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
             Self::Process(e) => e.exit_status(),
-            Self::Prepare(_) => 1023u16.to_le_bytes()[0],
+            Self::Prepare(_) | Self::Account(_) => 1023u16.to_le_bytes()[0],
             Self::System(..) => 1,
         }
     }
@@ -89,6 +92,12 @@ impl StartError {
 impl From<ProcessError> for StartError {
     fn from(e: ProcessError) -> Self {
         Self::Process(e)
+    }
+}
+
+impl From<AccountError> for StartError {
+    fn from(e: AccountError) -> Self {
+        Self::Account(e)
     }
 }
 
@@ -114,6 +123,10 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
         files => files.err(),
     };
     process::enter(Path::new(root.str("work_dir")))?;
+    let (account, stays) = Account::wanted(&config)?;
+    if let Some(account) = &account {
+        account.make_folders(&config)?;
+    }
     // Before going to the background, so that a second instance is told on the terminal.
     let mut pid = match start.fileless || predecessor.is_some() {
         true => None,
@@ -133,7 +146,7 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
     if let Some(few) = few {
         tracing::warn!("{few}");
     }
-    if let Some(complaint) = complaint {
+    for complaint in complaint.into_iter().chain(stays) {
         tracing::warn!("{complaint}");
     }
     if let (Some(file), true) = (&token.file, token.is_new) {
@@ -151,7 +164,7 @@ pub(crate) fn run(start: Start) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(|e| StartError::System("start the control runtime", e))?;
-    let mut process = Own { origin, sockets, predecessor, pid };
+    let mut process = Own { origin, sockets, predecessor, pid, account };
     let result =
         control.block_on(serve(start, token, &log, control.handle().clone(), &mut process));
     // On the terminal the caller says it; a log file would otherwise end without a reason.
@@ -170,6 +183,24 @@ struct Own {
     sockets: Inherited,
     predecessor: Option<Predecessor>,
     pid: Option<PidFile>,
+    account: Option<Account>,
+}
+
+impl Own {
+    /// Stops being root, if it is to.
+    fn give_up_root(
+        &mut self,
+        config: &Config,
+        file: Option<&str>,
+        kept: bool,
+    ) -> Result<(), AccountError> {
+        let Some(account) = self.account.take() else { return Ok(()) };
+        account.become_it(config, kept)?;
+        for trouble in account::troubles(config, file) {
+            tracing::warn!("{trouble}");
+        }
+        Ok(())
+    }
 }
 
 /// How many shards: as configured, or as many cores as the process may use (affinity and cgroup
@@ -217,6 +248,8 @@ async fn serve(
     let figures = Arc::new(Figures::new(hooks.clone()).with_programs(programs.clone()));
     let listening = Arc::new(AtomicBool::new(false));
     // The API reloads the gates, and the gates serve the API: the reloader learns of them later.
+    let by_env = || start.request.env.get("SRS_CONFIG_FILE").cloned();
+    let file = start.request.file.clone().or_else(by_env);
     let reloader = Arc::new(Reloader::new(host.clone(), start.request, Box::new(Disk)));
     let (api, api_root) = api::mounts(ApiParts {
         figures: figures.clone(),
@@ -237,6 +270,10 @@ async fn serve(
     for gate in &prepared {
         ready.push(gate.prepare(&host, &config).await?);
     }
+    // All ports are open and nobody has been let in. After an upgrade the pid file is not ours yet.
+    if process.predecessor.is_none() {
+        process.give_up_root(&config, file.as_deref(), !start.fileless)?;
+    }
     for gate in ready {
         for line in gate.commit() {
             tracing::info!("{line}");
@@ -251,6 +288,7 @@ async fn serve(
     if let Some(predecessor) = process.predecessor.take() {
         predecessor.relieve().await;
         process.pid = own_pid_file(&host);
+        process.give_up_root(&config, file.as_deref(), !start.fileless)?;
     }
     process::notify(Phase::Ready);
     host.control.spawn(breaker::run(host.clone()));

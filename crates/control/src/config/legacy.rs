@@ -55,6 +55,48 @@ const DROPPED: &[(&str, &[&str])] = &[
     ("vhost.http_remux", &["hstrs"]),
 ];
 
+/// What else is rewritten, where no rule of a kind covers it.
+const REWRITTEN: &[(&str, &str)] = &[
+    ("http_stream", "http_server"),
+    ("srt_server.tlpkdrop", "srt_server.tlpktdrop"),
+    ("stream_caster.host", "stream_caster.sip.candidate"),
+    ("vhost.http", "vhost.http_static"),
+    ("vhost.refer_play", "vhost.refer.play"),
+    ("vhost.refer_publish", "vhost.refer.publish"),
+    ("vhost.mr", "vhost.publish.mr"),
+    ("vhost.mr.enabled", "vhost.publish.mr"),
+    ("vhost.mr.latency", "vhost.publish.mr_latency"),
+    ("vhost.publish_1stpkt_timeout", "vhost.publish.firstpkt_timeout"),
+    ("vhost.publish_normal_timeout", "vhost.publish.normal_timeout"),
+    ("vhost.nack", "vhost.rtc.nack"),
+    ("vhost.nack.enabled", "vhost.rtc.nack"),
+    ("vhost.nack.no_copy", "vhost.rtc.nack_no_copy"),
+    ("vhost.twcc", "vhost.rtc.twcc"),
+    ("vhost.twcc.enabled", "vhost.rtc.twcc"),
+    ("vhost.rtc.aac", "vhost.rtc.rtmp_to_rtc"),
+    ("vhost.rtc.bframe", "vhost.rtc.keep_bframe"),
+];
+
+/// Every old spelling by its path, with the path that it is read as; none where it means nothing
+/// any more. For the documentation.
+pub(super) fn spellings() -> Vec<(String, Option<String>)> {
+    let one = |(from, to): &(&str, &str)| ((*from).to_owned(), Some((*to).to_owned()));
+    let moved = |names: &'static [&'static str], block: &'static str| {
+        names.iter().map(move |n| (format!("vhost.{n}"), Some(format!("vhost.{block}.{n}"))))
+    };
+    let dropped = DROPPED
+        .iter()
+        .flat_map(|(block, names)| names.iter().map(move |name| (format!("{block}.{name}"), None)));
+    REWRITTEN
+        .iter()
+        .map(one)
+        .chain(moved(MOVED_TO_PLAY, "play"))
+        .chain(moved(MOVED_TO_CLUSTER, "cluster"))
+        .chain([("pithy_print".to_owned(), None)])
+        .chain(dropped)
+        .collect()
+}
+
 /// Rewrites a whole tree, with a warning for each old spelling.
 pub(super) fn rewrite(nodes: &mut Vec<Node>, report: &mut Report) {
     let mut old = Old { report };

@@ -3,6 +3,7 @@
 //! The name of each test is what must be true. Every test has a server of its own.
 
 mod access;
+mod account;
 mod api;
 mod bench;
 mod browser;

@@ -22,10 +22,10 @@ const PUBLISHERS: u64 = 20;
 const VIEWERS_EACH: u64 = 25;
 
 /// Ends the process that took over, however the test ends.
-struct Successor(PathBuf);
+pub(crate) struct Successor(pub(crate) PathBuf);
 
 impl Successor {
-    fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         std::fs::read_to_string(&self.0).ok()?.trim().parse().ok()
     }
 }
@@ -42,7 +42,7 @@ impl Drop for Successor {
 }
 
 /// One connection: RTMP's handshake begins, and the server answers.
-fn knock(at: SocketAddr) -> std::io::Result<()> {
+pub(crate) fn knock(at: SocketAddr) -> std::io::Result<()> {
     let mut tcp = TcpStream::connect_timeout(&at, PATIENCE)?;
     tcp.set_read_timeout(Some(PATIENCE))?;
     // C0 and C1.

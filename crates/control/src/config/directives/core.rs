@@ -73,6 +73,14 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Run in the background. Without a configuration file, and in containers, the server stays in the foreground.",
         "在后台运行。没有配置文件时以及在容器中，服务器保持前台运行。",
     ),
+    Directive::new("user", Str).since("millrace").reload(AtStart).docs(
+        "User, by name or number, that the server becomes when it was started as root, after its ports are open and its files are made. Empty: it stays root. Without root it has no effect.",
+        "以 root 启动时，在端口打开、文件建好之后切换到的用户（名字或编号）。为空则保持 root。不是以 root 启动时不起作用。",
+    ),
+    Directive::new("group", Str).since("millrace").reload(AtStart).docs(
+        "Group, by name or number, that goes with `user`. Empty: the user's own.",
+        "与 `user` 一同使用的组（名字或编号）。为空则使用该用户自己的组。",
+    ),
     Directive::new("upgrade_drain", Seconds)
         .default("600")
         .range(0.0, 604_800.0)

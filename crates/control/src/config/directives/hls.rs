@@ -15,7 +15,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     Directive::new("vhost.hls.enabled", Bool).default("off").docs("Make HLS.", "启用 HLS。"),
     Directive::new("vhost.hls.hls_storage", Choice(&["disk", "memory", "both"]))
         .default("disk")
-        .since("millrace")
         .docs(
             "Where segments and playlists are kept. `disk`: files below `hls_path`. `memory`: nothing is written, `http_server` serves them. `both`: served from memory and written, too. (SRS 1 and 2 had `ram`, which is read as `memory`.)",
             "切片与播放列表的存放位置。`disk`：写入 `hls_path` 下的文件。`memory`：不写文件，由 `http_server` 直接提供。`both`：既写文件也从内存提供。（SRS 1、2 的 `ram` 按 `memory` 处理。）",
