@@ -17,13 +17,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gate::{Event, Visit};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio::sync::{Semaphore, watch};
 
 use crate::metrics::text::{Text, Type};
 use child::Job;
 use program::{Program, Values};
 
-/// Programs at the same time, of all streams. Each is a process; those beyond are not started.
+/// Programs at the same time, of all publishers, and again of all players, who must not take the
+/// places of the former. Each is a process; those beyond are not started.
 const MOST: usize = 512;
 /// How long programs may go on by themselves when the server stops.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -59,7 +62,8 @@ struct Shared {
     ///
     /// The key is where the visit lies in memory: its end is told before that is given back.
     kept: Mutex<HashMap<usize, watch::Sender<()>>>,
-    places: Arc<Semaphore>,
+    /// For programs of players, and of publishers.
+    places: [Arc<Semaphore>; 2],
     /// The server stops.
     over: watch::Sender<bool>,
     counts: [AtomicU64; COUNTS.len()],
@@ -69,7 +73,7 @@ impl Default for Shared {
     fn default() -> Self {
         Self {
             kept: Mutex::default(),
-            places: Arc::new(Semaphore::new(MOST)),
+            places: [(); 2].map(|()| Arc::new(Semaphore::new(MOST))),
             over: watch::Sender::new(false),
             counts: Default::default(),
         }
@@ -88,7 +92,8 @@ impl Shared {
     }
 
     fn running(&self) -> usize {
-        MOST.saturating_sub(self.places.available_permits())
+        let taken = |places: &Arc<Semaphore>| MOST.saturating_sub(places.available_permits());
+        self.places.iter().map(taken).sum()
     }
 }
 
@@ -135,18 +140,24 @@ impl Programs {
         if lines.is_empty() {
             return Vec::new();
         }
-        let values = Values::of(visit, &jiff::Zoned::now());
+        let zone = match config.root().bool("utc_time") {
+            true => TimeZone::UTC,
+            false => TimeZone::system(),
+        };
+        let values = Values::of(visit, &Timestamp::now().to_zoned(zone));
         let programs = lines.iter().filter_map(|words| Program::read(words, &values));
         programs.filter_map(|program| self.job(visit, when, program)).collect()
     }
 
     fn job(&self, visit: &Visit, when: &'static str, program: Program) -> Option<Job> {
         let session = visit.session.id.clone();
-        let Ok(place) = self.0.places.clone().try_acquire_owned() else {
+        let [players, publishers] = &self.0.places;
+        let places = if visit.detail().publish { publishers } else { players };
+        let Ok(place) = places.clone().try_acquire_owned() else {
             self.0.count(Count::Refused);
             tracing::warn!(
                 %session,
-                "exec {when}: {:?} is not started: {MOST} programs run already", program.path
+                "exec {when}: {:?} is not started: {MOST} of its kind run already", program.path
             );
             return None;
         };

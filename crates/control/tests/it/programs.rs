@@ -192,3 +192,37 @@ fn the_end_of_the_server_leaves_no_program() {
     rig.host.control.block_on(rig.programs.end());
     assert!(!lives(&pid));
 }
+
+#[test]
+fn players_cannot_start_programs_without_end_nor_take_the_places_of_publishers() {
+    let desk = Desk::new();
+    let line = desk.line("runs", "exec sleep 1000", "[stream]");
+    let rig = rig(&[
+        ("vhost.exec.enabled", "on"),
+        ("vhost.exec.play", "/nowhere/at/all"),
+        ("vhost.exec.publish", &line),
+    ]);
+    // A program that cannot be started keeps its place while its client is there.
+    let (leave, left) = tokio::sync::oneshot::channel::<()>();
+    let (tx, begun) = mpsc::channel();
+    let over = rig.start(move |host, _| async move {
+        let mut held = Vec::new();
+        for n in 0..514 {
+            let session = session(&host, &format!("player{n}"), "rtmp");
+            let asked = intent(&session, detail("rtmp-play"));
+            held.push((host.play(&session, asked).await, session));
+        }
+        assert!(held.iter().all(|(grant, _)| grant.is_ok()));
+        tx.send(()).unwrap();
+        let _ = left.await;
+    });
+    begun.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(rig.metric(&event("refused")), 2);
+    assert_eq!(rig.metric("millrace_exec_programs"), 512);
+    let here = publish(&rig, "s");
+    desk.wait("runs", 2);
+    here.leave();
+    drop(leave);
+    over.recv_timeout(PATIENCE).unwrap();
+    until("the books", || rig.metric("millrace_exec_programs") == 0);
+}
