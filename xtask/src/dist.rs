@@ -23,22 +23,34 @@ pub(crate) fn run() -> Result<()> {
     let target = target_dir()?;
     let dir = target.join("dist/millrace");
     let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(dir.join("conf"))?;
+    fs::create_dir_all(&dir)?;
     let program = dir.join("millrace");
     fs::copy(target.join(&triple).join("release/millrace"), &program)?;
     for paper in PAPERS {
         fs::copy(root().join(paper), dir.join(paper)).with_context(|| paper.to_owned())?;
     }
-    for file in fs::read_dir(root().join("conf"))? {
-        let file = file?;
-        fs::copy(file.path(), dir.join("conf").join(file.file_name()))?;
-    }
+    lay_out(&root().join("conf"), &dir.join("conf"))?;
     stands_alone(&program)?;
     let text = program.display().to_string();
     let version = ask(&mut command(&text, &["-v"])).context("the binary does not start")?;
     call(&mut command(&text, &["check", &dir.join("conf/millrace.conf").display().to_string()]))?;
     let size = fs::metadata(&program)?.len() / 1024 / 1024;
     println!("{}: millrace {version}, {size} MiB, needs no library", dir.display());
+    Ok(())
+}
+
+/// Copies a folder with all it holds.
+fn lay_out(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            lay_out(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
     Ok(())
 }
 

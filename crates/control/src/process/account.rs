@@ -195,7 +195,7 @@ impl Account {
 /// What the user will fail at later, found while there is somebody to read it: one line each.
 /// Call it after root was given up.
 pub fn troubles(config: &Config, file: Option<&str>) -> Vec<String> {
-    let unreadable = file.filter(|file| File::open(file).is_err()).map(|file| {
+    let unreadable = file.filter(|file| is_denied(file)).map(|file| {
         format!("{file} cannot be read without root: a reload and an upgrade will fail; let the user's group read it")
     });
     let hls = config.vhosts().into_iter().filter_map(|vhost| {
@@ -208,6 +208,10 @@ pub fn troubles(config: &Config, file: Option<&str>) -> Vec<String> {
         })
     });
     unreadable.into_iter().chain(hls).collect()
+}
+
+fn is_denied(file: &str) -> bool {
+    File::open(file).is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
 fn log_file(config: &Config) -> Option<PathBuf> {

@@ -110,7 +110,8 @@ fn a_mark_at_the_beginning_and_comments_in_other_encodings_do_no_harm() {
 
 #[test]
 fn the_samples_load() {
-    let files = samples("conf");
+    let mut files = samples("conf");
+    files.extend(samples("conf/package"));
     assert!(files.len() >= 10, "{files:?}");
     for path in files {
         if let Err(list) = load_file(&path) {
@@ -122,7 +123,7 @@ fn the_samples_load() {
 #[test]
 fn samples_of_what_works_have_nothing_to_be_told_about_them() {
     let planned = ["edge.conf", "forward.conf", "dvr.conf", "rtc.conf", "srt.conf"];
-    for path in samples("conf") {
+    for path in samples("conf").into_iter().chain(samples("conf/package")) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let (_, said) = load_file(&path).unwrap();
         if planned.contains(&name.as_str()) {
