@@ -1,0 +1,1 @@
+//! The HTTP side: WHIP, WHEP and the calls of SRS.

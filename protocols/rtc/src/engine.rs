@@ -1,0 +1,1 @@
+//! The datagram side: sockets and sessions of a shard, and how packets reach their viewers.

@@ -1,0 +1,1 @@
+//! Each occurrence once: its log line and its metric.

@@ -1,0 +1,1 @@
+//! The only file with sockets: serve, fetch, forward.

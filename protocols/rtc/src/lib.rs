@@ -1,0 +1,10 @@
+//! WebRTC: browsers publish and play, over one UDP port, by WHIP, WHEP and the calls of SRS.
+
+mod config;
+mod door;
+mod engine;
+mod events;
+mod gate;
+pub mod negotiate;
+pub mod session;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! The state machine: `handle_*` takes bytes and time, `poll_*` gives.

@@ -1,0 +1,1 @@
+//! Pure codecs: `decode_*` and `encode_*`, from bytes to values and back.

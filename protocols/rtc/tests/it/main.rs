@@ -1,0 +1,1 @@
+//! Pair tests, loopback tests and fixtures of rtc.
