@@ -1,0 +1,125 @@
+//! Packets for one viewer on their way to the kernel: as many in one call as it takes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::socket::{Sent, Socket};
+
+/// Most bytes of one call: what an IP datagram can hold, with room for its headers.
+const MOST_BYTES: usize = 65_000;
+
+/// Packets of one size, the last of which may be shorter, side by side: the shape that the
+/// kernel cuts into datagrams by itself (GSO). One buffer for all viewers of a shard; after the
+/// first second it allocates nothing.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) bytes: Vec<u8>,
+    segment: usize,
+    packets: usize,
+    /// The last packet was shorter than the others: it stays the last.
+    closed: bool,
+    most: usize,
+}
+
+/// Where packets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Path {
+    /// The peer.
+    pub(crate) to: SocketAddr,
+    /// Our address that it knows, on machines that have several.
+    pub(crate) from: Option<IpAddr>,
+}
+
+/// What was sent, and what was lost at our own door.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) calls: u64,
+    pub(crate) no_room: u64,
+    pub(crate) failed: u64,
+}
+
+impl Batch {
+    /// For a socket that takes so many packets at once.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most: most.max(1), ..Self::default() }
+    }
+
+    /// Whether a packet of `size` bytes may stand behind those that are there.
+    #[inline]
+    pub(crate) fn takes(&self, size: usize) -> bool {
+        self.packets == 0
+            || (!self.closed
+                && size <= self.segment
+                && self.packets < self.most
+                && self.bytes.len().saturating_add(size) <= MOST_BYTES)
+    }
+
+    /// Notes that a packet of `size` bytes was written behind [`bytes`](Self::bytes).
+    #[inline]
+    pub(crate) fn wrote(&mut self, size: usize) {
+        if self.packets == 0 {
+            self.segment = size;
+        } else if size < self.segment {
+            self.closed = true;
+        }
+        self.packets = self.packets.saturating_add(1);
+    }
+
+    /// Sends what there is.
+    #[inline]
+    pub(crate) fn flush(&mut self, socket: &Socket, path: Path, tally: &mut Tally) {
+        if self.packets == 0 {
+            return;
+        }
+        let packets = self.packets as u64;
+        tally.calls = tally.calls.saturating_add(1);
+        match socket.send(path.to, path.from, &self.bytes, self.segment) {
+            Sent::Yes => {
+                tally.packets = tally.packets.saturating_add(packets);
+                tally.bytes = tally.bytes.saturating_add(self.bytes.len() as u64);
+            }
+            Sent::NoRoom => tally.no_room = tally.no_room.saturating_add(packets),
+            Sent::Failed => tally.failed = tally.failed.saturating_add(packets),
+        }
+        self.clear();
+    }
+
+    /// Forgets what there is.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.packets = 0;
+        self.closed = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(batch: &mut Batch, size: usize) -> bool {
+        let fits = batch.takes(size);
+        if fits {
+            batch.bytes.resize(batch.bytes.len() + size, 0);
+            batch.wrote(size);
+        }
+        fits
+    }
+
+    #[test]
+    fn packets_of_one_size_go_together_and_a_shorter_one_ends_them() {
+        let mut batch = Batch::new(64);
+        assert!(put(&mut batch, 1000) && put(&mut batch, 1000) && put(&mut batch, 120));
+        assert!(!put(&mut batch, 120), "nothing may follow a shorter one");
+        batch.clear();
+        assert!(put(&mut batch, 120) && !put(&mut batch, 1000), "nothing larger may follow");
+    }
+
+    #[test]
+    fn no_more_than_the_kernel_takes() {
+        let mut batch = Batch::new(4);
+        assert_eq!((0..10).filter(|_| put(&mut batch, 10)).count(), 4);
+        let mut batch = Batch::new(64);
+        assert_eq!((0..64).filter(|_| put(&mut batch, 1400)).count(), 46);
+    }
+}
