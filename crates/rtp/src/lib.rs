@@ -3,6 +3,10 @@
 //! retransmission (RFC 4588), transport-wide congestion control and session descriptions
 //! (RFC 8866). Knows nothing of encryption, of ICE, or of any protocol that uses it.
 
+pub mod extension;
+mod octets;
 pub mod packet;
 pub mod payload;
+pub mod rtcp;
 pub mod sdp;
+pub mod seq;
