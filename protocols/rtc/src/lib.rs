@@ -1,7 +1,7 @@
 //! WebRTC: browsers publish and play, over one UDP port, by WHIP, WHEP and the calls of SRS.
 
-mod config;
-mod door;
+pub mod config;
+pub mod door;
 mod engine;
 mod events;
 mod gate;
