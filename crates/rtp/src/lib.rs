@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod extension;
+pub mod fec;
 pub mod gcc;
 pub mod jitter;
 pub mod nack;

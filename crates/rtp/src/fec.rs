@@ -1,0 +1,3 @@
+//! Redundancy that repairs losses without a round trip.
+
+pub mod red;
