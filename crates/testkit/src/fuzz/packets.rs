@@ -1,6 +1,7 @@
 //! RTP packets with their extensions, and RTCP with everything that hangs on it.
 
 use rtp::extension::{ExtensionWriter, Form};
+use rtp::fec::parity::Repair;
 use rtp::fec::red::Redundant;
 use rtp::packet::{self, Packet};
 use rtp::rtcp::{Compound, Rtcp, XrBlock, write};
@@ -15,6 +16,13 @@ pub fn rtp_packet(data: &[u8]) {
     assert_eq!(whole, data.len(), "bytes are lost");
     assert_eq!(packet::header_len(data), Ok(read.header_len));
     let _ = Redundant::parse(read.payload).map(|red| red.earlier().count());
+    for repair in [Repair::parse_ulp(read.payload), Repair::parse_flex(read.payload)] {
+        let Ok(repair) = repair else { continue };
+        let mut out = Vec::new();
+        let missing = repair.sequences().next().unwrap_or(0);
+        let _ = repair.recover(missing, 1, [data], &mut out);
+        assert!(out.len() <= data.len(), "more is made than was there");
+    }
 
     let elements: Vec<_> = read.extensions().collect();
     let mut out = Vec::new();
