@@ -20,6 +20,8 @@ struct Path {
     /// What the sender sends at most; otherwise the estimate.
     app_bps: u64,
     muted: bool,
+    /// Whole pictures at once, each fiftieth of them ten times as large.
+    pictures: bool,
     credit: u64,
     free_us: u64,
     sequence: u16,
@@ -41,6 +43,7 @@ impl Path {
             random: 0x9E37_79B9_7F4A_7C15,
             app_bps: u64::MAX,
             muted: false,
+            pictures: false,
             credit: 0,
             free_us: 0,
             // So that both numbers wrap within each test.
@@ -61,7 +64,13 @@ impl Path {
     fn tick(&mut self) {
         self.now_us += 1_000;
         let now = self.now_us;
-        self.credit += self.estimator.bitrate().min(self.app_bps) / 1_000;
+        let rate = self.estimator.bitrate().min(self.app_bps);
+        if !self.pictures {
+            self.credit += rate / 1_000;
+        } else if now.is_multiple_of(40_000) {
+            let weight = if now.is_multiple_of(2_000_000) { 10 } else { 1 };
+            self.credit += rate / 25 * 50 / 59 * weight;
+        }
         let bits = PACKET as u64 * 8;
         while self.credit >= bits {
             self.credit -= bits;
@@ -190,6 +199,19 @@ fn it_grows_no_further_than_what_is_sent_bears_out_and_asks_for_a_probe() {
     path.app_bps = rate;
     path.run(1);
     assert!(path.estimator.bitrate() > bitrate, "{:?}", path.estimator.insight());
+}
+
+#[test]
+fn key_pictures_in_bursts_are_no_congestion() {
+    let mut path = Path::new(2_000_000, 1_000_000);
+    path.app_bps = 600_000;
+    path.pictures = true;
+    path.run(10);
+    for second in 0..60 {
+        path.run(1);
+        let insight = path.estimator.insight();
+        assert!(insight.bitrate_bps >= 600_000, "after {second} s {insight:?}");
+    }
 }
 
 #[test]
