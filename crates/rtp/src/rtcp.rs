@@ -1,7 +1,7 @@
 //! RTCP: reports (RFC 3550 §6), feedback (RFC 4585, RFC 5104, REMB, transport-wide congestion
 //! control) and extended reports (RFC 3611). Compound and reduced-size (RFC 5506) alike.
 //!
-//! [`Compound`] reads without allocation, [`write`] appends, [`ReceiverStats`] counts what a
+//! [`Compound`] reads without allocation, [`mod@write`] appends, [`ReceiverStats`] counts what a
 //! receiver report tells.
 
 use thiserror::Error;
