@@ -1,7 +1,7 @@
 //! RTCP: reports (RFC 3550 §6), feedback (RFC 4585, RFC 5104, REMB, transport-wide congestion
 //! control) and extended reports (RFC 3611). Compound and reduced-size (RFC 5506) alike.
 //!
-//! [`Compound`] reads without allocation, [`write`] appends, [`ReceiverStats`] counts what a
+//! [`Compound`] reads without allocation, [`mod@write`] appends, [`ReceiverStats`] counts what a
 //! receiver report tells.
 
 use thiserror::Error;
@@ -57,7 +57,8 @@ pub enum RtcpError {
         /// The version.
         version: u8,
     },
-    /// The padding count is zero, no multiple of four or more than the packet has.
+    /// The padding count is zero or more than the packet has. One that is no multiple of four is
+    /// let pass, since transport-wide feedback of browsers has such.
     #[error("RTCP packet of type {packet_type} at byte {at} with bad padding")]
     Padding {
         /// Where in the datagram the packet begins.
@@ -113,7 +114,7 @@ pub struct ReportBlock {
     pub delay_since_last_sr: u32,
 }
 
-/// A request to tell which congestion feedback came; see [`crate::twcc::Parsed`].
+/// Feedback whose body [`crate::twcc::Parsed`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Feedback<'a> {
     /// Who reports.
@@ -258,7 +259,7 @@ impl<'a> Iterator for Compound<'a> {
             let padding = body.last().map_or(0, |count| usize::from(*count));
             let unpadded = body.len().checked_sub(padding).and_then(|len| body.get(..len));
             match unpadded {
-                Some(unpadded) if padding > 0 && padding.is_multiple_of(4) => body = unpadded,
+                Some(unpadded) if padding > 0 => body = unpadded,
                 _ => return Some(Err(RtcpError::Padding { at, packet_type })),
             }
         }

@@ -10,6 +10,7 @@ mod callbacks;
 mod codecs;
 mod containers;
 mod http;
+mod packets;
 mod players;
 mod sessions;
 
@@ -19,6 +20,7 @@ pub use callbacks::hook_reply;
 pub use codecs::{aac, av1, h264, h265, mp3};
 pub use containers::{amf0, flv, ts};
 pub use http::{hls, http_path, websocket};
+pub use packets::{rtcp, rtp_packet};
 pub use players::{hls_client, live_client, stamp};
 pub use sessions::{chunk, conf, handshake, server_session};
 
@@ -45,6 +47,8 @@ pub const TARGETS: &[Target] = &[
     ("key_set", key_set),
     ("live_client", live_client),
     ("mp3", mp3),
+    ("rtcp", rtcp),
+    ("rtp_packet", rtp_packet),
     ("server_session", server_session),
     ("stamp", stamp),
     ("ts", ts),

@@ -190,3 +190,28 @@ pub fn app(out: &mut Vec<u8>, ssrc: u32, subtype: u8, name: [u8; 4], data: &[u8]
     out.resize(out.len() - data.len() + data.len().next_multiple_of(4), 0);
     close(out, at);
 }
+
+/// Begins transport-wide feedback; [`crate::twcc::Recorder`] writes what follows.
+pub(crate) fn open_transport_cc(out: &mut Vec<u8>, sender: u32, media: u32) -> usize {
+    let at = open(out, RTPFB, 15);
+    put(out, sender);
+    put(out, media);
+    at
+}
+
+/// Ends a packet that was opened at `at`, padding it to whole words.
+///
+/// The count is of the bytes that were missing, 1 to 3, as browsers write and read it, though
+/// padding should be whole words itself (RFC 3550 §6.4.1).
+pub(crate) fn close_padded(out: &mut Vec<u8>, at: usize) {
+    let length = out.len() - at;
+    let missing = length.next_multiple_of(4) - length;
+    if missing > 0 {
+        out.resize(out.len() + missing - 1, 0);
+        out.push(u8::try_from(missing).unwrap_or(0));
+        if let Some(first) = out.get_mut(at) {
+            *first |= 0x20;
+        }
+    }
+    close(out, at);
+}
