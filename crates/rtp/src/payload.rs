@@ -19,12 +19,12 @@
 //! | Aac | RFC 3640, AAC-hbr | the sample rate |
 
 mod assembly;
+mod audio;
 mod buffer;
 mod error;
 mod h264;
+mod h265;
 mod nal;
-
-mod audio;
 
 use std::collections::VecDeque;
 
@@ -62,6 +62,8 @@ pub struct Options {
     /// H.264 and H.265: supplemental enhancement information is sent, not left out.
     pub keep_sei: bool,
     /// H.264 and H.265: B pictures are sent, not left out. Browsers show them in the wrong order.
+    /// Of H.265, slices of type B count only in streams whose pictures are shown in another order
+    /// than they are decoded: low-delay encoders write all their slices as B.
     pub keep_b_frames: bool,
     /// H.264: whether units may be aggregated and fragmented.
     pub packetization_mode: PacketizationMode,
@@ -117,6 +119,7 @@ pub struct Packetizer {
 #[derive(Debug)]
 enum Cutter {
     H264(h264::Cutter),
+    H265(h265::Cutter),
     Audio(audio::Cutter),
 }
 
@@ -128,6 +131,7 @@ impl Packetizer {
         let options = Options { max_payload, ..options };
         let cutter = match codec {
             Codec::H264 => Cutter::H264(h264::Cutter::new(options)),
+            Codec::H265 => Cutter::H265(h265::Cutter::new(options)),
             Codec::Opus => Cutter::Audio(audio::Cutter::new(codec, options)),
             _ => return Err(PacketizeError::Unsupported(codec)),
         };
@@ -158,6 +162,7 @@ impl Packetizer {
         let before = out.mark();
         let pushed = match &mut self.cutter {
             Cutter::H264(cutter) => cutter.push(frame, out),
+            Cutter::H265(cutter) => cutter.push(frame, out),
             Cutter::Audio(cutter) => cutter.push(frame, out),
         };
         if pushed.is_err() {
@@ -212,6 +217,7 @@ impl Depacketizer {
     pub fn new(codec: Codec) -> Result<Self, DepacketizeError> {
         let joiner = match codec {
             Codec::H264 => Joiner::H264(Box::default()),
+            Codec::H265 => Joiner::H265(Box::default()),
             Codec::Opus => Joiner::Audio,
             _ => return Err(DepacketizeError::Unsupported { what: "codec" }),
         };
@@ -263,6 +269,7 @@ impl Depacketizer {
 #[derive(Debug)]
 enum Joiner {
     H264(Box<h264::Joiner>),
+    H265(Box<h265::Joiner>),
     /// Each payload is a unit.
     Audio,
 }
@@ -279,6 +286,8 @@ enum Joined {
     },
     /// No media were in it.
     Nothing,
+    /// A whole unit that a decoder can make nothing of.
+    Useless,
 }
 
 type Ready = VecDeque<Unit>;

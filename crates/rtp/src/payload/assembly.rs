@@ -12,7 +12,8 @@ pub struct Stats {
     pub units: u64,
     /// Units of which a packet was lost or could not be read.
     pub damaged: u64,
-    /// Whole units of video that came while a key frame was needed.
+    /// Whole units of video that came while a key frame was needed, or that refer to what came
+    /// before it.
     pub before_key: u64,
     /// Payloads that came late or twice.
     pub late: u64,
@@ -158,6 +159,10 @@ impl Assembly {
                 self.give(payload, key, config, timestamp);
             }
             Ok(Joined::Nothing) => self.buffer.clear(),
+            Ok(Joined::Useless) => {
+                self.buffer.clear();
+                self.stats.before_key = self.stats.before_key.saturating_add(1);
+            }
             Err(error) => {
                 self.spoil();
                 self.end_damaged();
@@ -190,6 +195,7 @@ impl Joiner {
     fn surely_first(&self, payload: &[u8]) -> bool {
         match self {
             Self::H264(joiner) => joiner.surely_first(payload),
+            Self::H265(joiner) => joiner.surely_first(payload),
             Self::Audio => true,
         }
     }
@@ -197,6 +203,7 @@ impl Joiner {
     fn add(&mut self, payload: &[u8], buffer: &mut BytesMut) -> Result<(), DepacketizeError> {
         match self {
             Self::H264(joiner) => joiner.add(payload, buffer),
+            Self::H265(joiner) => joiner.add(payload, buffer),
             Self::Audio => audio::add(payload, buffer),
         }
     }
@@ -205,6 +212,7 @@ impl Joiner {
     fn ends_with(&self, marker: bool) -> bool {
         match self {
             Self::H264(joiner) => marker && joiner.has_media(),
+            Self::H265(joiner) => marker && joiner.has_media(),
             Self::Audio => true,
         }
     }
@@ -212,6 +220,7 @@ impl Joiner {
     fn finish(&mut self, buffer: &mut BytesMut, fresh: bool) -> Result<Joined, DepacketizeError> {
         match self {
             Self::H264(joiner) => joiner.finish(fresh),
+            Self::H265(joiner) => joiner.finish(fresh),
             Self::Audio if buffer.is_empty() => Ok(Joined::Nothing),
             Self::Audio => Ok(Joined::Unit { key: false, config: None }),
         }
@@ -221,6 +230,7 @@ impl Joiner {
     fn clear(&mut self) {
         match self {
             Self::H264(joiner) => joiner.clear(),
+            Self::H265(joiner) => joiner.clear(),
             Self::Audio => {}
         }
     }
@@ -228,6 +238,7 @@ impl Joiner {
     fn learn(&mut self, parameter_set: &[u8]) {
         match self {
             Self::H264(joiner) => joiner.learn(parameter_set),
+            Self::H265(joiner) => joiner.learn(parameter_set),
             Self::Audio => {}
         }
     }

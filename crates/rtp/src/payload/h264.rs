@@ -3,23 +3,12 @@
 use bytes::{Bytes, BytesMut};
 use media::Frame;
 use media::h264::{AvcConfig, LengthPrefixed, NalType, SliceHead, is_b_slice, pps_id};
-use smallvec::SmallVec;
 
 use super::error::{invalid, truncated};
-use super::nal::{Aggregated, FU_A, Lengths, STAP_A, Scheme, Writer};
+use super::nal::{Aggregated, FU_A, Lengths, MAX_SETS, STAP_A, Scheme, Sets, Writer, keep};
 use super::{
     DepacketizeError, Joined, Options, PacketizationMode, PacketizeError, Payloads, Pushed,
 };
-
-/// Parameter sets of one kind that are kept. Real streams have one or two; at half, encoders that
-/// number them anew for each size would lose some; all are bounded in size, too.
-const MAX_SETS: usize = 32;
-
-/// Bytes of a parameter set that is believed: what a record's length can say would be 65,535, the
-/// longest real one, with all scaling lists, has 1 kB.
-const MAX_SET: usize = 4096;
-
-type Sets = SmallVec<[Bytes; 2]>;
 
 #[derive(Debug)]
 pub(super) struct Cutter {
@@ -244,6 +233,7 @@ impl Joiner {
         Ok(false)
     }
 
+    /// `fresh`: nothing before this unit was given to the decoder.
     pub(super) fn finish(&mut self, fresh: bool) -> Result<Joined, DepacketizeError> {
         if self.lengths.in_fragment() {
             return Err(DepacketizeError::Unfinished);
@@ -254,7 +244,7 @@ impl Joiner {
         }
         // A decoder without parameter sets cannot start.
         let key = self.idr && !self.config.is_empty();
-        let told = std::mem::take(&mut self.changed) && (key || !fresh);
+        let told = (key || !fresh) && std::mem::take(&mut self.changed);
         Ok(Joined::Unit { key, config: told.then(|| self.config.clone()) })
     }
 
@@ -306,15 +296,4 @@ fn put_by_id(sets: &mut Sets, set: Bytes) {
     } else if sets.len() < MAX_SETS {
         sets.push(set);
     }
-}
-
-fn keep(sets: &mut Sets, unit: &[u8]) -> Result<(), DepacketizeError> {
-    if unit.len() > MAX_SET {
-        return Err(invalid("length of a parameter set", unit.len() as u64, 0));
-    }
-    if sets.len() >= MAX_SETS {
-        return Err(DepacketizeError::TooMany { max: MAX_SETS });
-    }
-    sets.push(Bytes::copy_from_slice(unit));
-    Ok(())
 }

@@ -1,11 +1,23 @@
 //! What the formats of H.264 (RFC 6184) and H.265 (RFC 7798) share: units alone, several in one
 //! payload, one over several payloads.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use media::nal::MAX_UNITS;
+use smallvec::SmallVec;
 
 use super::error::{invalid, truncated};
 use super::{DepacketizeError, MAX_UNIT, PacketizeError, Payloads};
+
+/// Parameter sets of one kind that are kept. Real streams have one or two; at half, encoders that
+/// number them anew for each size would lose some; all are bounded in size, too.
+pub(super) const MAX_SETS: usize = 32;
+
+/// Bytes of a parameter set that is believed: what a record's length can say would be 65,535, the
+/// longest real one, with all scaling lists, has 1 kB.
+const MAX_SET: usize = 4096;
+
+/// Parameter sets of one kind.
+pub(super) type Sets = SmallVec<[Bytes; 2]>;
 
 /// How a unit's header, aggregates and fragments look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,5 +308,17 @@ pub(super) fn check_room(buffer: &BytesMut, more: usize) -> Result<(), Depacketi
     if buffer.len().saturating_add(more).saturating_add(16) > MAX_UNIT {
         return Err(DepacketizeError::TooLarge { max: MAX_UNIT });
     }
+    Ok(())
+}
+
+/// Copies a parameter set.
+pub(super) fn keep(sets: &mut Sets, unit: &[u8]) -> Result<(), DepacketizeError> {
+    if unit.len() > MAX_SET {
+        return Err(invalid("length of a parameter set", unit.len() as u64, 0));
+    }
+    if sets.len() >= MAX_SETS {
+        return Err(DepacketizeError::TooMany { max: MAX_SETS });
+    }
+    sets.push(Bytes::copy_from_slice(unit));
     Ok(())
 }

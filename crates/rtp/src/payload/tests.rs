@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod h264;
+mod h265;
 
 /// Ticks between two frames.
 const STEP: i64 = 3_000;

@@ -146,7 +146,7 @@ fn a_damaged_frame_is_refused_whole() {
 #[test]
 fn a_picture_of_eight_megabytes_passes_and_leaves_no_great_buffer() {
     let huge = picture(0, true, &[8 << 20]);
-    check_round_trip(Some(&avc_config()), &[huge.clone()], 1_200);
+    check_round_trip(Some(&avc_config()), std::slice::from_ref(&huge), 1_200);
     let mut packetizer = Packetizer::new(Codec::H264, Options::default()).unwrap();
     let mut out = Payloads::new();
     packetizer.push(&huge, &mut out).unwrap();
