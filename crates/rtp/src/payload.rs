@@ -18,19 +18,26 @@
 //! | Mp3 | RFC 2250 section 3.5 | 90 kHz |
 //! | Aac | RFC 3640, AAC-hbr | the sample rate |
 
+mod aac;
 mod assembly;
 mod audio;
+mod av1;
 mod buffer;
 mod error;
 mod h264;
 mod h265;
+mod mp3;
 mod nal;
+mod vp8;
+mod vp9;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use media::{Codec, Frame};
+use smallvec::SmallVec;
 
+pub use aac::AacFormat;
 pub use assembly::Stats;
 pub use buffer::{Payload, Payloads};
 pub use error::{DepacketizeError, PacketizeError};
@@ -120,6 +127,11 @@ pub struct Packetizer {
 enum Cutter {
     H264(h264::Cutter),
     H265(h265::Cutter),
+    Av1(av1::Cutter),
+    Vp8(vp8::Cutter),
+    Vp9(vp9::Cutter),
+    Mp3(mp3::Cutter),
+    Aac(aac::Cutter),
     Audio(audio::Cutter),
 }
 
@@ -132,7 +144,14 @@ impl Packetizer {
         let cutter = match codec {
             Codec::H264 => Cutter::H264(h264::Cutter::new(options)),
             Codec::H265 => Cutter::H265(h265::Cutter::new(options)),
-            Codec::Opus => Cutter::Audio(audio::Cutter::new(codec, options)),
+            Codec::Av1 => Cutter::Av1(av1::Cutter::new(options)),
+            Codec::Vp8 => Cutter::Vp8(vp8::Cutter::new(options)),
+            Codec::Vp9 => Cutter::Vp9(vp9::Cutter::new(options)),
+            Codec::Mp3 => Cutter::Mp3(mp3::Cutter::new(options)),
+            Codec::Aac => Cutter::Aac(aac::Cutter::new(options)),
+            Codec::Opus | Codec::G711A | Codec::G711U => {
+                Cutter::Audio(audio::Cutter::new(codec, options))
+            }
             _ => return Err(PacketizeError::Unsupported(codec)),
         };
         Ok(Self { codec, cutter })
@@ -163,6 +182,11 @@ impl Packetizer {
         let pushed = match &mut self.cutter {
             Cutter::H264(cutter) => cutter.push(frame, out),
             Cutter::H265(cutter) => cutter.push(frame, out),
+            Cutter::Av1(cutter) => cutter.push(frame, out),
+            Cutter::Vp8(cutter) => cutter.push(frame, out),
+            Cutter::Vp9(cutter) => cutter.push(frame, out),
+            Cutter::Mp3(cutter) => cutter.push(frame, out),
+            Cutter::Aac(cutter) => cutter.push(frame, out),
             Cutter::Audio(cutter) => cutter.push(frame, out),
         };
         if pushed.is_err() {
@@ -218,10 +242,21 @@ impl Depacketizer {
         let joiner = match codec {
             Codec::H264 => Joiner::H264(Box::default()),
             Codec::H265 => Joiner::H265(Box::default()),
-            Codec::Opus => Joiner::Audio,
+            Codec::Av1 => Joiner::Av1(Box::default()),
+            Codec::Vp8 => Joiner::Vp8(Box::default()),
+            Codec::Vp9 => Joiner::Vp9(Box::default()),
+            Codec::Mp3 => Joiner::Mp3(mp3::Joiner::default()),
+            Codec::Aac => return Ok(Self::aac(AacFormat::default())),
+            Codec::Opus | Codec::G711A | Codec::G711U => Joiner::Audio,
             _ => return Err(DepacketizeError::Unsupported { what: "codec" }),
         };
         Ok(Self { assembly: Assembly::new(codec, joiner) })
+    }
+
+    /// For AAC in another way than AAC-hbr with 1,024 samples in an access unit.
+    pub fn aac(format: AacFormat) -> Self {
+        let joiner = Joiner::Aac(Box::new(aac::Joiner::new(format)));
+        Self { assembly: Assembly::new(Codec::Aac, joiner) }
     }
 
     /// The codec whose payloads it takes.
@@ -270,6 +305,11 @@ impl Depacketizer {
 enum Joiner {
     H264(Box<h264::Joiner>),
     H265(Box<h265::Joiner>),
+    Av1(Box<av1::Joiner>),
+    Vp8(Box<vp8::Joiner>),
+    Vp9(Box<vp9::Joiner>),
+    Mp3(mp3::Joiner),
+    Aac(Box<aac::Joiner>),
     /// Each payload is a unit.
     Audio,
 }
@@ -284,6 +324,13 @@ enum Joined {
         /// Configuration, when it is another than before.
         config: Option<Bytes>,
     },
+    /// Several units, of these sizes, one behind the other in the buffer.
+    Several {
+        /// Bytes of each; of all together, the buffer's.
+        sizes: SmallVec<[usize; 8]>,
+        /// Ticks from one to the next.
+        step: i64,
+    },
     /// No media were in it.
     Nothing,
     /// A whole unit that a decoder can make nothing of.
@@ -291,6 +338,15 @@ enum Joined {
 }
 
 type Ready = VecDeque<Unit>;
+
+/// Keeps a configuration record, and gives it when it is another than before.
+fn changed(known: &mut Bytes, record: &[u8]) -> Option<Bytes> {
+    if known == record {
+        return None;
+    }
+    *known = Bytes::copy_from_slice(record);
+    Some(known.clone())
+}
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use media::{Codec, Kind};
 
-use super::{DepacketizeError, Joined, Joiner, PacketMeta, Ready, Unit, audio};
+use super::{DepacketizeError, Joined, Joiner, PacketMeta, Ready, Unit, audio, av1, mp3, vp8, vp9};
 
 /// What a depacketizer left out, counted since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,7 +104,12 @@ impl Assembly {
             self.spoil();
             outcome = outcome.and(Err(error));
         }
-        if self.damaged && meta.marker || self.joiner.ends_with(meta.marker) {
+        let over = if self.damaged {
+            meta.marker
+        } else {
+            self.joiner.ends_with(meta.marker, self.buffer.len())
+        };
+        if over {
             outcome = outcome.and(self.finish());
         }
         outcome
@@ -158,6 +163,15 @@ impl Assembly {
                 let payload = self.buffer.split().freeze();
                 self.give(payload, key, config, timestamp);
             }
+            Ok(Joined::Several { sizes, step }) => {
+                let mut later = timestamp;
+                for size in sizes {
+                    let payload = self.buffer.split_to(size.min(self.buffer.len())).freeze();
+                    self.give(payload, false, None, later);
+                    later = later.saturating_add(step);
+                }
+                self.buffer.clear();
+            }
             Ok(Joined::Nothing) => self.buffer.clear(),
             Ok(Joined::Useless) => {
                 self.buffer.clear();
@@ -196,6 +210,11 @@ impl Joiner {
         match self {
             Self::H264(joiner) => joiner.surely_first(payload),
             Self::H265(joiner) => joiner.surely_first(payload),
+            Self::Av1(_) => av1::Joiner::surely_first(payload),
+            Self::Vp8(_) => vp8::Joiner::surely_first(payload),
+            Self::Vp9(_) => vp9::Joiner::surely_first(payload),
+            Self::Mp3(_) => mp3::Joiner::surely_first(payload),
+            Self::Aac(joiner) => joiner.surely_first(payload),
             Self::Audio => true,
         }
     }
@@ -204,15 +223,24 @@ impl Joiner {
         match self {
             Self::H264(joiner) => joiner.add(payload, buffer),
             Self::H265(joiner) => joiner.add(payload, buffer),
+            Self::Av1(joiner) => joiner.add(payload, buffer),
+            Self::Vp8(joiner) => joiner.add(payload, buffer),
+            Self::Vp9(joiner) => joiner.add(payload, buffer),
+            Self::Mp3(joiner) => joiner.add(payload, buffer),
+            Self::Aac(joiner) => joiner.add(payload, buffer),
             Self::Audio => audio::add(payload, buffer),
         }
     }
 
     /// The unit is over with the payload that was added last.
-    fn ends_with(&self, marker: bool) -> bool {
+    fn ends_with(&self, marker: bool, buffered: usize) -> bool {
         match self {
             Self::H264(joiner) => marker && joiner.has_media(),
             Self::H265(joiner) => marker && joiner.has_media(),
+            Self::Av1(joiner) => marker && joiner.has_media(),
+            Self::Vp8(_) | Self::Vp9(_) => marker,
+            Self::Mp3(joiner) => joiner.is_whole(buffered),
+            Self::Aac(joiner) => joiner.is_whole(buffered),
             Self::Audio => true,
         }
     }
@@ -221,6 +249,11 @@ impl Joiner {
         match self {
             Self::H264(joiner) => joiner.finish(fresh),
             Self::H265(joiner) => joiner.finish(fresh),
+            Self::Av1(joiner) => joiner.finish(buffer, fresh),
+            Self::Vp8(joiner) => joiner.finish(buffer),
+            Self::Vp9(joiner) => joiner.finish(buffer),
+            Self::Mp3(joiner) => joiner.finish(buffer),
+            Self::Aac(joiner) => joiner.finish(buffer),
             Self::Audio if buffer.is_empty() => Ok(Joined::Nothing),
             Self::Audio => Ok(Joined::Unit { key: false, config: None }),
         }
@@ -231,7 +264,11 @@ impl Joiner {
         match self {
             Self::H264(joiner) => joiner.clear(),
             Self::H265(joiner) => joiner.clear(),
-            Self::Audio => {}
+            Self::Av1(joiner) => joiner.clear(),
+            Self::Vp9(joiner) => joiner.clear(),
+            Self::Aac(joiner) => joiner.clear(),
+            Self::Mp3(joiner) => joiner.clear(),
+            Self::Vp8(_) | Self::Audio => {}
         }
     }
 
@@ -239,7 +276,7 @@ impl Joiner {
         match self {
             Self::H264(joiner) => joiner.learn(parameter_set),
             Self::H265(joiner) => joiner.learn(parameter_set),
-            Self::Audio => {}
+            _ => {}
         }
     }
 }

@@ -6,8 +6,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod av1;
 mod h264;
 mod h265;
+mod sound;
+mod vpx;
 
 /// Ticks between two frames.
 const STEP: i64 = 3_000;
