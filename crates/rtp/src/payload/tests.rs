@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod av1;
+mod captures;
 mod h264;
 mod h265;
 mod sound;
