@@ -28,6 +28,7 @@ mod h264;
 mod h265;
 mod mp3;
 mod nal;
+pub mod scan;
 mod vp8;
 mod vp9;
 
