@@ -11,8 +11,10 @@ mod codecs;
 mod containers;
 mod http;
 mod players;
+mod rtp;
 mod sessions;
 
+pub use self::rtp::rtp_payload;
 pub use access::{credentials, key_set};
 pub use api::api_request;
 pub use callbacks::hook_reply;
@@ -45,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     ("key_set", key_set),
     ("live_client", live_client),
     ("mp3", mp3),
+    ("rtp_payload", rtp_payload),
     ("server_session", server_session),
     ("stamp", stamp),
     ("ts", ts),
