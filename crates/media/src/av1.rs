@@ -7,7 +7,7 @@
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 
 use crate::ReadError;
 use crate::bits::BitReader;
@@ -138,8 +138,9 @@ impl<'a> Iterator for Obus<'a> {
     }
 }
 
-/// A number in LEB128 and the bytes it took; more than 8 bytes or 32 bits are refused.
-fn leb128(bytes: &[u8]) -> Result<(u32, usize), ReadError> {
+/// A number in LEB128 and the bytes it took (section 4.10.5); more than 8 bytes or 32 bits are
+/// refused.
+pub fn leb128(bytes: &[u8]) -> Result<(u32, usize), ReadError> {
     let mut value = 0u64;
     for (at, &byte) in bytes.iter().take(8).enumerate() {
         value |= u64::from(byte & 0x7f) << at.saturating_mul(7);
@@ -152,6 +153,15 @@ fn leb128(bytes: &[u8]) -> Result<(u32, usize), ReadError> {
         return Err(ReadError::Truncated { what: "LEB128 number", offset: bytes.len() });
     }
     Err(ReadError::Invalid { what: "LEB128 number", value, offset: 7 })
+}
+
+/// Appends a number in LEB128, in as few bytes as it takes: 1 to 5.
+pub fn put_leb128(mut value: u32, out: &mut impl BufMut) {
+    while value >= 0x80 {
+        out.put_u8(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
 }
 
 /// The temporal unit shows a key frame first. False when it is damaged before its first frame.
@@ -534,6 +544,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn leb128_numbers_survive_a_round_trip(value in any::<u32>()) {
+            let mut bytes = Vec::new();
+            put_leb128(value, &mut bytes);
+            prop_assert_eq!(leb128(&bytes), Ok((value, bytes.len())));
+            prop_assert!(bytes.len() == 1 || bytes.last() != Some(&0), "as few as it takes");
+        }
+
         #[test]
         fn no_bytes_upset_the_decoders(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let _ = Av1Config::decode(&bytes).map(|config| config.sequence_header());

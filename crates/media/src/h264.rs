@@ -17,6 +17,9 @@ pub use crate::nal::{
     AnnexB, LengthPrefixed, is_annex_b, put_annex_b, to_annex_b, to_length_prefixed,
 };
 
+mod slice;
+pub use slice::{SliceHead, SliceType, is_b_slice};
+
 /// The widest and highest picture that is believed: what containers can say in 16 bits.
 pub const MAX_SIDE: u32 = 65_535;
 
@@ -87,6 +90,14 @@ pub fn is_key(access_unit: &[u8], length_size: u8) -> bool {
         .map_while(Result::ok)
         .find(|unit| NalType::of(unit).is_slice())
         .is_some_and(is_idr)
+}
+
+/// The number of a picture parameter set, 0 to 255 (section 7.3.2.2).
+pub fn pps_id(unit: &[u8]) -> Result<u8, ReadError> {
+    let head = rbsp(unit.get(..8).unwrap_or(unit));
+    let mut r = BitReader::new("PPS", &head);
+    r.skip(8)?;
+    Ok(r.ue_to("PPS id", 255)? as u8)
 }
 
 /// The `avcC` record.

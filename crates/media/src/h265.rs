@@ -16,7 +16,9 @@ pub use crate::nal::{
     AnnexB, LengthPrefixed, is_annex_b, put_annex_b, to_annex_b, to_length_prefixed,
 };
 
+mod slice;
 mod sps;
+pub use slice::{PpsHead, SliceHead, SliceType};
 pub use sps::{MAX_SIDE, Sps};
 
 /// The kind of a NAL unit (table 7-1).

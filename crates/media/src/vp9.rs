@@ -60,6 +60,37 @@ impl VpConfig {
         })
     }
 
+    /// The record that belongs to a key frame of VP9; `None` of another frame. Level and colour
+    /// are told as not known.
+    pub const fn of_vp9(header: &FrameHeader) -> Option<Self> {
+        let Some(picture) = header.picture else { return None };
+        Some(Self {
+            bit_depth: picture.bit_depth,
+            chroma_subsampling: picture.chroma_subsampling,
+            full_range: picture.full_range,
+            ..Self::unspecified(header.profile)
+        })
+    }
+
+    /// The record that belongs to VP8, which has 8 bits and 4:2:0 always.
+    pub const fn of_vp8(header: &crate::vp8::FrameHeader) -> Self {
+        Self::unspecified(header.profile)
+    }
+
+    const fn unspecified(profile: u8) -> Self {
+        // 2 is "unspecified" in all three tables of ISO/IEC 23001-8.
+        Self {
+            profile,
+            level: 0,
+            bit_depth: 8,
+            chroma_subsampling: 1,
+            full_range: false,
+            colour_primaries: 2,
+            transfer: 2,
+            matrix: 2,
+        }
+    }
+
     /// The body of the record: eight bytes, without version and flags.
     pub fn encode(&self) -> [u8; 8] {
         let packed =
@@ -88,6 +119,10 @@ pub struct Picture {
     pub width: u32,
     /// Height in samples, 1 to 65,536.
     pub height: u32,
+    /// `chromaSubsampling` as in [`VpConfig`].
+    pub chroma_subsampling: u8,
+    /// Samples use the full range.
+    pub full_range: bool,
 }
 
 impl FrameHeader {
@@ -124,15 +159,24 @@ impl FrameHeader {
         };
         let srgb = r.read(3)? == 7;
         let spelled_out = matches!(profile, 1 | 3);
-        r.skip(usize::from(!srgb))?;
-        r.skip(match (spelled_out, srgb) {
-            (true, true) => 1,
-            (true, false) => 3,
-            (false, _) => 0,
-        })?;
+        let full_range = srgb || r.flag()?;
+        let chroma_subsampling = match (spelled_out, srgb) {
+            (true, true) => {
+                r.skip(1)?;
+                3
+            }
+            (true, false) => match r.read(3)? >> 1 {
+                0 => 3,
+                2 => 2,
+                // Half the height alone has no number; profiles 1 and 3 forbid half of both.
+                _ => 1,
+            },
+            (false, _) => 1,
+        };
         let width = r.read(16)?.saturating_add(1);
         let height = r.read(16)?.saturating_add(1);
-        Ok(Self { profile, key: true, picture: Some(Picture { bit_depth, width, height }) })
+        let picture = Picture { bit_depth, width, height, chroma_subsampling, full_range };
+        Ok(Self { profile, key: true, picture: Some(picture) })
     }
 }
 
@@ -181,11 +225,24 @@ mod tests {
     #[test]
     fn key_frames_of_libvpx_tell_profile_and_size() {
         let frame = [0x82, 0x49, 0x83, 0x42, 0x00, 0x13, 0xf0, 0x0b, 0x36, 0x04, 0x38];
-        let picture = Some(Picture { bit_depth: 8, width: 320, height: 180 });
-        assert_eq!(FrameHeader::decode(&frame), Ok(FrameHeader { profile: 0, key: true, picture }));
+        let told = Picture {
+            bit_depth: 8,
+            width: 320,
+            height: 180,
+            chroma_subsampling: 1,
+            full_range: false,
+        };
+        let picture = Some(told);
+        let header = FrameHeader { profile: 0, key: true, picture };
+        assert_eq!(FrameHeader::decode(&frame), Ok(header));
+        assert_eq!(VpConfig::of_vp9(&header).unwrap().encode(), [0, 0, 0x82, 2, 2, 2, 0, 0]);
         // 4:4:4.
         let frame = [0xa2, 0x49, 0x83, 0x42, 0x00, 0x02, 0x7e, 0x01, 0x66, 0xc0, 0x87];
-        assert_eq!(FrameHeader::decode(&frame), Ok(FrameHeader { profile: 1, key: true, picture }));
+        let picture = Some(Picture { chroma_subsampling: 3, ..told });
+        let header = FrameHeader { profile: 1, key: true, picture };
+        assert_eq!(FrameHeader::decode(&frame), Ok(header));
+        assert_eq!(VpConfig::of_vp9(&header).unwrap().chroma_subsampling, 3);
+        assert_eq!(VpConfig::of_vp9(&FrameHeader { key: false, picture: None, ..header }), None);
         assert!(!is_key(&[0x86, 0x00]));
         assert!(!is_key(&[0x8a]));
         assert!(!is_key(&[0x82, 0, 0, 0, 0, 0]));

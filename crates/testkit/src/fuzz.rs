@@ -9,20 +9,32 @@ mod api;
 mod callbacks;
 mod codecs;
 mod containers;
+mod dialled;
 mod http;
+mod negotiation;
 mod packets;
 mod players;
+mod rtp;
 mod sessions;
+mod sound;
+mod transport;
+mod webrtc;
 
+pub use self::rtp::rtp_payload;
 pub use access::{credentials, key_set};
-pub use api::api_request;
+pub use api::{api_request, traceparent};
 pub use callbacks::hook_reply;
 pub use codecs::{aac, av1, h264, h265, mp3};
 pub use containers::{amf0, flv, ts};
+pub use dialled::client_session;
 pub use http::{hls, http_path, websocket};
+pub use negotiation::{sdp, trickle_fragment};
 pub use packets::{rtcp, rtp_packet};
 pub use players::{hls_client, live_client, stamp};
 pub use sessions::{chunk, conf, handshake, server_session};
+pub use sound::{transcode_aac, transcode_opus};
+pub use transport::{dtls_records, srtp, stun};
+pub use webrtc::whip;
 
 /// One fuzz target.
 pub type Target = (&'static str, fn(&[u8]));
@@ -34,8 +46,10 @@ pub const TARGETS: &[Target] = &[
     ("api_request", api_request),
     ("av1", av1),
     ("chunk", chunk),
+    ("client_session", client_session),
     ("conf", conf),
     ("credentials", credentials),
+    ("dtls_records", dtls_records),
     ("flv", flv),
     ("h264", h264),
     ("h265", h265),
@@ -49,10 +63,19 @@ pub const TARGETS: &[Target] = &[
     ("mp3", mp3),
     ("rtcp", rtcp),
     ("rtp_packet", rtp_packet),
+    ("rtp_payload", rtp_payload),
+    ("sdp", sdp),
     ("server_session", server_session),
+    ("srtp", srtp),
     ("stamp", stamp),
+    ("transcode_aac", transcode_aac),
+    ("transcode_opus", transcode_opus),
+    ("stun", stun),
+    ("trickle_fragment", trickle_fragment),
+    ("traceparent", traceparent),
     ("ts", ts),
     ("websocket", websocket),
+    ("whip", whip),
 ];
 
 /// Cuts the input into pieces whose lengths the input itself gives: the first byte and so on.
