@@ -290,6 +290,8 @@ pub struct Media {
     pub ssrc: Option<u32>,
     /// Where our retransmissions come from, if RTX was agreed on.
     pub rtx_ssrc: Option<u32>,
+    /// Where our FlexFEC comes from, if that was agreed on.
+    pub fec_ssrc: Option<u32>,
     /// Why it does not flow. Then the section is answered with port 0.
     pub refused: Option<Refused>,
 }
@@ -348,7 +350,12 @@ pub struct Feedback {
     pub twcc: bool,
 }
 
-/// The numbers of the header extensions that were agreed on (RFC 8285).
+/// The numbers of the header extensions that were agreed on (RFC 8285): 1 to 14, so that one-byte
+/// headers carry them.
+///
+/// Video orientation is never agreed on: a publisher who may not send it turns its pictures itself,
+/// which every viewer understands. Absolute send time is agreed on only without transport-wide
+/// numbers, which say more for less.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extensions {
     /// `urn:ietf:params:rtp-hdrext:sdes:mid`.
@@ -365,8 +372,6 @@ pub struct Extensions {
     pub audio_level: Option<u8>,
     /// Playout delay.
     pub playout_delay: Option<u8>,
-    /// Coordination of video orientation.
-    pub orientation: Option<u8>,
 }
 
 /// A source of the peer.
