@@ -23,7 +23,7 @@ mod write;
 
 pub use answer::answer;
 pub use error::{NegotiateError, Refused};
-pub use fragment::{Fragment, FragmentError, restart};
+pub use fragment::{Fragment, FragmentError, FragmentSection, MAX_FRAGMENT, restart, trickle};
 pub use offer::{OfferAsk, accept_answer, offer};
 pub use rtp::sdp::{Candidate, Direction, Fingerprint, Setup};
 

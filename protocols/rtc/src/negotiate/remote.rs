@@ -266,3 +266,16 @@ pub(super) fn check_direction(
     }
     Err(NegotiateError::Direction { index, direction: direction.as_str(), intent })
 }
+
+/// The streams of simulcast that `ours` would send and `theirs` takes.
+pub(super) fn taken_layers(ours: &MediaDescription, theirs: &MediaDescription) -> Vec<Layer> {
+    let (Some(ours), Some(theirs)) = (ours.simulcast(), theirs.simulcast()) else {
+        return Vec::new();
+    };
+    let offered = |rid: &str| ours.send.iter().any(|stream| stream.rids.contains(&rid));
+    let taken = theirs.recv.iter().filter_map(|stream| {
+        let rid = stream.rids.iter().copied().find(|rid| offered(rid))?;
+        Some(Layer { rid: rid.to_owned(), paused: stream.paused, ..Layer::default() })
+    });
+    taken.take(MAX_RIDS).collect()
+}
