@@ -10,6 +10,7 @@ mod callbacks;
 mod codecs;
 mod containers;
 mod http;
+mod negotiation;
 mod players;
 mod sessions;
 
@@ -19,6 +20,7 @@ pub use callbacks::hook_reply;
 pub use codecs::{aac, av1, h264, h265, mp3};
 pub use containers::{amf0, flv, ts};
 pub use http::{hls, http_path, websocket};
+pub use negotiation::{sdp, trickle_fragment};
 pub use players::{hls_client, live_client, stamp};
 pub use sessions::{chunk, conf, handshake, server_session};
 
@@ -45,8 +47,10 @@ pub const TARGETS: &[Target] = &[
     ("key_set", key_set),
     ("live_client", live_client),
     ("mp3", mp3),
+    ("sdp", sdp),
     ("server_session", server_session),
     ("stamp", stamp),
+    ("trickle_fragment", trickle_fragment),
     ("ts", ts),
     ("websocket", websocket),
 ];

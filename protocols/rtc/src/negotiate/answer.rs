@@ -43,7 +43,9 @@ pub fn answer(offer: &SessionDescription, ask: &Ask) -> Result<Answered, Negotia
         };
         let second = media.iter().any(|media| media.kind == kind && media.refused.is_none());
         let mut negotiated = bare(section, index, kind);
-        match accept(section, kind, second, &bundle, ask) {
+        let closed = remote::direction(offer, section) == Direction::Inactive;
+        let usable = if closed { Err(Refused::Closed) } else { Ok(()) };
+        match usable.and_then(|()| accept(section, kind, second, &bundle, ask)) {
             Ok(chosen) => fill(&mut negotiated, section, &chosen, ask, &mut ssrcs),
             Err(why) => negotiated.refused = Some(why),
         }
@@ -131,8 +133,7 @@ fn accept<'a>(
     bundle: &Bundle<'_>,
     ask: &Ask,
 ) -> Result<Vec<Offered<'a>>, Refused> {
-    let inactive = section.attributes.direction() == Some(Direction::Inactive);
-    if !is_open(section) || inactive {
+    if !is_open(section) {
         return Err(Refused::Closed);
     }
     if !bundle.has(section) {
@@ -276,7 +277,7 @@ fn write_answer(
         let (section, open) = match (negotiated, channels) {
             (Some(media), _) => match &media.refused {
                 Some(why) => (write::refused(offered, &why.to_string()), false),
-                None => (writer.media(media, &offered.protocol), true),
+                None => (writer.media(media, &offered.protocol, Some(offered)), true),
             },
             (None, Some(data)) => {
                 (writer.data(&data.mid, &offered.protocol, "webrtc-datachannel"), true)

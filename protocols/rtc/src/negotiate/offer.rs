@@ -75,7 +75,7 @@ pub fn offer(ask: &OfferAsk) -> SessionDescription {
     mids.extend(data.clone());
     let mids: Vec<_> = mids.iter().map(String::as_str).collect();
     let mut description = writer.session(false, &mids);
-    description.media = media.iter().map(|media| writer.media(media, PROTOCOL)).collect();
+    description.media = media.iter().map(|media| writer.media(media, PROTOCOL, None)).collect();
     description
         .media
         .extend(data.map(|mid| writer.data(&mid, "UDP/DTLS/SCTP", "webrtc-datachannel")));

@@ -74,14 +74,30 @@ impl Writer<'_> {
         section.attributes.flag("end-of-candidates");
     }
 
-    /// A section of media that is open.
-    pub(super) fn media(&self, media: &Media, protocol: &str) -> MediaDescription {
+    /// A section of media that is open. `answered` is what it answers, if it is an answer.
+    pub(super) fn media(
+        &self,
+        media: &Media,
+        protocol: &str,
+        answered: Option<&MediaDescription>,
+    ) -> MediaDescription {
         let formats = payload_types(media).iter().map(u8::to_string).collect();
         let mut section = MediaDescription::new(kind(media.kind), 9, protocol, formats);
         self.transport(&mut section, &media.mid);
         let attributes = &mut section.attributes;
         for (id, uri) in media.extensions.list() {
-            attributes.set("extmap", format_args!("{id} {uri}"));
+            // One that was offered for one way only is answered for the same way (RFC 8285 §6).
+            let way = answered.and_then(|offered| {
+                let same = |map: &rtp::sdp::ExtMap<'_>| map.id == id && map.uri == uri;
+                offered.attributes.extmaps().find(same)?.direction
+            });
+            match way {
+                Some(way) => {
+                    let way = way.reversed().as_str();
+                    attributes.set("extmap", format_args!("{id}/{way} {uri}"));
+                }
+                None => attributes.set("extmap", format_args!("{id} {uri}")),
+            }
         }
         attributes.flag(media.direction.as_str());
         let sends = media.direction.sends();
