@@ -12,6 +12,7 @@ mod containers;
 mod http;
 mod players;
 mod sessions;
+mod sound;
 
 pub use access::{credentials, key_set};
 pub use api::api_request;
@@ -21,6 +22,7 @@ pub use containers::{amf0, flv, ts};
 pub use http::{hls, http_path, websocket};
 pub use players::{hls_client, live_client, stamp};
 pub use sessions::{chunk, conf, handshake, server_session};
+pub use sound::{transcode_aac, transcode_opus};
 
 /// One fuzz target.
 pub type Target = (&'static str, fn(&[u8]));
@@ -47,6 +49,8 @@ pub const TARGETS: &[Target] = &[
     ("mp3", mp3),
     ("server_session", server_session),
     ("stamp", stamp),
+    ("transcode_aac", transcode_aac),
+    ("transcode_opus", transcode_opus),
     ("ts", ts),
     ("websocket", websocket),
 ];
