@@ -26,7 +26,8 @@ impl Encoder {
 
     fn make(&self) -> Result<Box<syom::Encoder>, Error> {
         let bitrate = self.options.within_limits().bitrate;
-        let options = EncodeOptions::raw().with_bitrate_bps(bitrate);
+        // Bits for what nobody can hear are better spent elsewhere: 2 dB in noise at 128 kbit/s.
+        let options = EncodeOptions::raw().with_bitrate_bps(bitrate).with_ath(true);
         let made = guarded(|| syom::Encoder::new(Self::HZ, 2, &options))
             .ok_or_else(|| failed(Codec::Aac, "it panicked"))?
             .map_err(|why| failed(Codec::Aac, why))?;
