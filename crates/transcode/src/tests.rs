@@ -5,6 +5,7 @@ use std::f64::consts::TAU;
 use bytes::Bytes;
 use media::aac::{AudioConfig, LC};
 use media::{Codec, Flags, Frame, Timestamp};
+use proptest::prelude::*;
 
 use crate::chain::Chain;
 use crate::decode::{Decoder, Sound};
@@ -357,4 +358,42 @@ fn the_end_is_passed_on() {
     let out = to_opus(&frames);
     let last = out.last().unwrap();
     assert_eq!((last.codec, last.flags), (Codec::Opus, Flags::END));
+}
+
+#[test]
+fn mp3_becomes_opus() {
+    // Six frames of 96 bytes, 24 kHz, behind one byte that chooses MP3.
+    let seed = include_bytes!("../../../fuzz/corpus/transcode_aac/mp3_24k");
+    let frames: Vec<Frame> = (0..6)
+        .map(|at| {
+            let pts = Timestamp::from_millis(at as i64 * 24);
+            frame(Codec::Mp3, pts, seed[1 + at * 96..1 + (at + 1) * 96].to_vec())
+        })
+        .collect();
+    let out = to_opus(&frames);
+    assert_unbroken(&out, 960);
+    // 144 ms, less the encoder's delay, a frame that waits and what is in the filter.
+    assert_eq!(out.iter().filter(|frame| frame.is_media()).count(), 6);
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_timestamps_say_the_output_is_unbroken(
+        steps in prop::collection::vec((-3_000_000i64..3_000_000, any::<bool>()), 1..40),
+    ) {
+        let mut chain = Chain::new(crate::encode::g711::Encoder(Law::A), |_| true);
+        let (mut out, mut at) = (Vec::new(), 0);
+        for (step, smooth) in steps {
+            at += if smooth { 20_000 } else { step };
+            let pts = Timestamp::from_micros(at);
+            chain.push(&frame(Codec::G711A, pts, vec![0xd5; 160]), &mut out).unwrap();
+        }
+        let mut due: Option<Timestamp> = None;
+        for frame in &out {
+            if let Some(due) = due.filter(|_| !frame.flags.contains(Flags::DISCONTINUITY)) {
+                prop_assert_eq!(frame.pts, due);
+            }
+            due = Some(frame.pts.offset(20_000));
+        }
+    }
 }
