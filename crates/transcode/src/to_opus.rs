@@ -11,7 +11,7 @@ use crate::encode::opus::Encoder;
 pub struct OpusOptions {
     /// In bits a second, 8,000 to 320,000; what lies beyond is taken to the limit.
     pub bitrate: u32,
-    /// How hard the encoder thinks, 0 to 10.
+    /// How hard the encoder thinks, 0 to 10. 9 costs a seventh more than 5 over the whole way.
     pub complexity: u8,
     /// Loss that is expected on the way to the listener, in percent; from 1 on packets carry
     /// their forerunner once more where the coding allows it (in-band FEC).
@@ -20,7 +20,7 @@ pub struct OpusOptions {
 
 impl Default for OpusOptions {
     fn default() -> Self {
-        Self { bitrate: 48_000, complexity: 5, expected_loss: 0 }
+        Self { bitrate: 48_000, complexity: 9, expected_loss: 0 }
     }
 }
 
