@@ -1,10 +1,10 @@
+mod rows;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gate::conf::Kind::{
-    Block, Bool, Choice, FloatSeconds, Int, Line, List, Listen as Address, Str,
-};
-use gate::conf::{Directive, Node, Table};
+use gate::conf::{Node, Table};
+use rows::ROWS;
 
 use super::*;
 

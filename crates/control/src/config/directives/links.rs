@@ -1,8 +1,6 @@
 //! Protocols that come later: SRT, RTSP, stream casters.
 
-use gate::conf::Kind::{
-    Block, Bool, Choice, FloatSeconds, FreeBlock, Int, List, Listen, Millis, Seconds, Str,
-};
+use gate::conf::Kind::{Block, Bool, Choice, FloatSeconds, Int, Listen, Millis, Str};
 use gate::conf::Reload::AtStart;
 use gate::conf::{Directive, Kind, Violation};
 
