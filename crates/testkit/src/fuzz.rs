@@ -12,6 +12,7 @@ mod containers;
 mod http;
 mod players;
 mod sessions;
+mod webrtc;
 
 pub use access::{credentials, key_set};
 pub use api::api_request;
@@ -21,6 +22,7 @@ pub use containers::{amf0, flv, ts};
 pub use http::{hls, http_path, websocket};
 pub use players::{hls_client, live_client, stamp};
 pub use sessions::{chunk, conf, handshake, server_session};
+pub use webrtc::whip;
 
 /// One fuzz target.
 pub type Target = (&'static str, fn(&[u8]));
@@ -49,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     ("stamp", stamp),
     ("ts", ts),
     ("websocket", websocket),
+    ("whip", whip),
 ];
 
 /// Cuts the input into pieces whose lengths the input itself gives: the first byte and so on.
