@@ -114,14 +114,18 @@ impl Addresses {
             configured.extend(self.resolve(control, word).await);
         }
         let any = configured.is_empty() || server.candidate.iter().any(|word| is_any(word));
-        let api = self.api(control, server, host).await;
+        let mut api = self.api(control, server, host).await;
         let local = context.local.ip().to_canonical();
+        // Ports of a container are mapped to the loopback address of the machine around it.
+        let mapped = loopback(host).filter(|_| !local.is_loopback());
+        api.extend(mapped.map(At::Ip));
         let known = Known {
             machine: self.machine(),
             public: self.public(),
             local,
             // A proxy on this machine speaks for others.
-            is_here: local.is_loopback() && claimed.is_none_or(|ip| ip.is_loopback()),
+            is_here: (local.is_loopback() || mapped.is_some())
+                && claimed.is_none_or(|ip| ip.is_loopback()),
             external,
             configured,
             any,
@@ -266,6 +270,15 @@ impl Addresses {
     }
 }
 
+/// The loopback address that a host stands for, if it does.
+fn loopback(host: &str) -> Option<IpAddr> {
+    let (name, _) = host_and_port(host);
+    if name.eq_ignore_ascii_case("localhost") {
+        return Some(IpAddr::from([127, 0, 0, 1]));
+    }
+    name.parse().ok().filter(IpAddr::is_loopback)
+}
+
 fn list(all: &[Candidate]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -357,6 +370,15 @@ mod tests {
             lines,
             ["WebRTC clients are told: udp live.example.com:8000, udp 203.0.113.9:8000"]
         );
+    }
+
+    #[test]
+    fn a_host_that_is_this_machine_is_known() {
+        assert_eq!(loopback("LocalHost:1985"), Some([127, 0, 0, 1].into()));
+        assert_eq!(loopback("127.0.0.2"), Some([127, 0, 0, 2].into()));
+        assert_eq!(loopback("[::1]:80"), Some("::1".parse().unwrap()));
+        assert_eq!(loopback("localhost.example.com"), None);
+        assert_eq!(loopback("10.0.0.1"), None);
     }
 
     #[test]
