@@ -9,6 +9,7 @@ mod answer;
 pub mod call;
 pub mod candidates;
 pub mod desk;
+pub mod discovery;
 pub mod query;
 
 use std::net::IpAddr;

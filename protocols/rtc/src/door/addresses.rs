@@ -13,7 +13,7 @@ use super::candidates::{
     At, Candidate, External, Known, candidates, is_any, is_link_local, is_private,
 };
 use super::query::{host_and_port, is_host_name};
-use crate::config::RtcServer;
+use crate::config::{Family, RtcServer};
 
 /// The interfaces are looked at this often at most: addresses come and go with DHCP leases and
 /// cables, and a look costs some 20 us.
@@ -31,6 +31,9 @@ const MAX_LOOKUPS: usize = 8;
 const MAX_OF_NAME: usize = 4;
 /// The log tells no more often than this that clients are told the wrong addresses.
 const WARN_EVERY: Duration = Duration::from_secs(600);
+
+/// Port of STUN where none is written (RFC 8489 §14.1).
+const STUN_PORT: u16 = 3478;
 
 enum Source {
     System,
@@ -80,6 +83,24 @@ impl Addresses {
     /// What was told last.
     pub fn public(&self) -> Option<SocketAddr> {
         *self.public.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the STUN server of the configuration is, for a [`Discovery`]; `None` where there is
+    /// none, or it cannot be resolved now. Waits for a resolver, [`RESOLVE`] at most.
+    ///
+    /// [`Discovery`]: super::discovery::Discovery
+    pub async fn stun_server(&self, control: &Handle, server: &RtcServer) -> Option<SocketAddr> {
+        let (name, port) = host_and_port(server.stun_server.as_deref()?);
+        let port = port.unwrap_or(STUN_PORT);
+        if let Ok(ip) = name.parse::<IpAddr>() {
+            return Some(SocketAddr::new(ip, port));
+        }
+        let found = self.lookup(control, name).await;
+        // The socket of the media hears both, but an address of ours is wanted of the family that
+        // is told.
+        let wanted = |ip: &&IpAddr| ip.is_ipv4() != (server.ip_family == Family::Ipv6);
+        let ip = found.iter().find(wanted).or_else(|| found.first())?;
+        Some(SocketAddr::new(*ip, port))
     }
 
     /// Addresses of the network interfaces that are up, the best first.
@@ -370,6 +391,27 @@ mod tests {
             lines,
             ["WebRTC clients are told: udp live.example.com:8000, udp 203.0.113.9:8000"]
         );
+    }
+
+    #[tokio::test]
+    async fn the_stun_server_is_found_in_the_family_that_is_told() {
+        let addresses = Addresses::fixed(Vec::new());
+        let (v4, v6): (IpAddr, IpAddr) = ([198, 51, 100, 1].into(), "2001:db8::1".parse().unwrap());
+        let found = (Instant::now(), vec![v6, v4]);
+        addresses.names.lock().unwrap().insert("stun.example.com".to_owned(), found);
+        let control = Handle::current();
+        let with = |stun: &str, ip_family| {
+            let stun_server = Some(stun.to_owned()).filter(|s| !s.is_empty());
+            RtcServer { stun_server, ip_family, ..server() }
+        };
+        for (stun, family, at) in [
+            ("stun.example.com:19302", Family::Ipv4, Some(SocketAddr::new(v4, 19302))),
+            ("stun.example.com", Family::Ipv6, Some(SocketAddr::new(v6, 3478))),
+            ("198.51.100.1:3478", Family::Ipv4, Some(SocketAddr::new(v4, 3478))),
+            ("", Family::Ipv4, None),
+        ] {
+            assert_eq!(addresses.stun_server(&control, &with(stun, family)).await, at);
+        }
     }
 
     #[test]
