@@ -119,8 +119,8 @@ pub(crate) enum Trouble {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct StreamName {
     id: String,
-    vhost: String,
-    app: String,
+    pub(crate) vhost: String,
+    pub(crate) app: String,
     name: String,
     /// Session of the publisher, or of the last one.
     publisher: String,

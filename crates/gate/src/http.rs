@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use hub::Shard;
 
-pub use body::{Body, BodyError, BodySender, ReaderGone};
+pub use body::{BadBody, Body, BodyError, BodySender, ReaderGone, read_body};
 pub use serve::HttpGate;
 
 use crate::host::Host;
@@ -25,7 +25,9 @@ use crate::session::Session;
 use crate::socket::Socket;
 
 /// A request as hyper read it.
-pub type Request = hyper::Request<hyper::body::Incoming>;
+pub type Request = hyper::Request<RequestBody>;
+/// Its body, which nobody has read yet; see [`read_body`].
+pub type RequestBody = hyper::body::Incoming;
 /// An answer.
 pub type Response = hyper::Response<Body>;
 
@@ -135,8 +137,12 @@ const MAX_BEARER: usize = 8192;
 /// The query of a request as sessions know it, with its `?`. A token that came as
 /// `Authorization: Bearer` stands in it as `token=`, unless the query has one.
 pub fn param(request: &Request) -> String {
-    let query = request.uri().query().unwrap_or_default();
-    let bearer = request.headers().get(http::header::AUTHORIZATION);
+    param_of(request.uri().query().unwrap_or_default(), request.headers())
+}
+
+/// The same for a query, without its `?`, that came otherwise than in the request's address.
+pub fn param_of(query: &str, headers: &http::HeaderMap) -> String {
+    let bearer = headers.get(http::header::AUTHORIZATION);
     with_bearer(query, bearer.and_then(|value| value.to_str().ok()))
 }
 

@@ -92,7 +92,7 @@ pub struct RtcServer {
     pub encrypt: bool,
     /// `black_hole`: where to copy packets to before they are encrypted; `None` is off.
     pub black_hole: Option<String>,
-    /// `stun_server`: `host:port` that is asked for our public address. Default none.
+    /// `stun_server`: `host[:port]` that is asked for our public address. Default none.
     pub stun_server: Option<String>,
     /// `ice_server`: told to clients, in this order; at most [`MAX_ICE_SERVERS`].
     pub ice_servers: Vec<IceServer>,
@@ -171,8 +171,6 @@ pub struct RtcVhost {
     pub enabled: bool,
     /// `nack`: ask for lost packets, and send them again. Default on.
     pub nack: bool,
-    /// `nack_no_copy`: accepted; packets are never copied. Default on.
-    pub nack_no_copy: bool,
     /// `twcc`: congestion feedback. Default on.
     pub twcc: bool,
     /// `stun_timeout`: a session without a valid check for so long is over. Default 30 s.
@@ -199,8 +197,6 @@ pub struct RtcVhost {
     pub pli_for_rtmp: Duration,
     /// `aac_bitrate`: of the AAC made of its sound, bit/s. Default 48,000.
     pub aac_bitrate: u32,
-    /// `init_rate_from_sdp`: accepted; rates are always those of the SDP. Default off.
-    pub init_rate_from_sdp: bool,
 }
 
 impl RtcVhost {
@@ -211,7 +207,6 @@ impl RtcVhost {
         Self {
             enabled: rtc.bool("enabled"),
             nack: rtc.bool("nack"),
-            nack_no_copy: rtc.bool("nack_no_copy"),
             twcc: rtc.bool("twcc"),
             stun_timeout: rtc.seconds("stun_timeout"),
             stun_strict_check: rtc.bool("stun_strict_check"),
@@ -231,7 +226,46 @@ impl RtcVhost {
             rtc_to_rtmp: rtc.bool("rtc_to_rtmp"),
             pli_for_rtmp: rtc.seconds("pli_for_rtmp"),
             aac_bitrate: rate("aac_bitrate"),
-            init_rate_from_sdp: rtc.bool("init_rate_from_sdp"),
         }
     }
 }
+
+/// What is written and has no effect, or cannot be read: for the log at the start and after a
+/// reload. Values of the wrong kind have been told of before.
+pub fn complaints(config: &Config) -> Vec<String> {
+    let root = config.root();
+    let server = root.section("rtc_server");
+    let mut all = Vec::new();
+    if !server.bool("ecdsa") {
+        all.push("rtc_server.ecdsa off: there is no RSA; the certificate is ECDSA".to_owned());
+    }
+    for words in server.lines("ice_server") {
+        if IceServer::read(&words).is_none() {
+            let url = words.first().copied().unwrap_or_default();
+            all.push(format!(
+                "rtc_server.ice_server `{url}`: begins with none of stun: stuns: turn: turns:"
+            ));
+        }
+    }
+    if server.lines("ice_server").len() > MAX_ICE_SERVERS {
+        all.push(format!(
+            "rtc_server.ice_server: more than {MAX_ICE_SERVERS}, the rest is not told"
+        ));
+    }
+    if server.str("protocol") != "udp" && !server.bool("tcp.enabled") {
+        let protocol = server.str("protocol");
+        all.push(format!(
+            "rtc_server.protocol {protocol}, but tcp is not enabled: UDP is told alone"
+        ));
+    }
+    for vhost in config.vhosts() {
+        if vhost.str("rtc.dtls_version") == "dtls1.0" {
+            let name = vhost.name();
+            all.push(format!("vhost {name}: rtc.dtls_version dtls1.0 is not spoken, read as auto"));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,4 +1,5 @@
-//! Static stream keys: `?key=` or `?secret=` in the query of a stream.
+//! Static stream keys: `?key=` or `?secret=` in the query of a stream; `?token=`, too, because that
+//! is where `Authorization: Bearer` of HTTP goes, the only place that WHIP clients have for one.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -37,9 +38,13 @@ fn hash(text: &str) -> [u8; 32] {
 
 /// Whether one of the keys opens what is asked for. All are compared, fitting or not.
 pub(crate) fn check(keys: &[Key], asked: &Asked<'_>) -> Verdict {
-    let Some(given) = asked.query.get("key").or_else(|| asked.query.get("secret")) else {
+    let named = asked.query.get("key").or_else(|| asked.query.get("secret"));
+    let is_named = named.is_some();
+    let Some(given) = named.or_else(|| asked.query.get("token")) else {
         return Verdict::Absent;
     };
+    // What has the form of a JWT is for others to judge, unless it is a key all the same.
+    let is_jwt = !is_named && given.split('.').count() == 3;
     let given = hash(&given);
     let mut known = false;
     let mut opens = false;
@@ -51,6 +56,7 @@ pub(crate) fn check(keys: &[Key], asked: &Asked<'_>) -> Verdict {
     match (known, opens) {
         (_, true) => Verdict::Granted,
         (true, false) => Verdict::forbidden("the key is not for this stream or direction"),
+        (false, false) if is_jwt => Verdict::Absent,
         (false, false) => Verdict::unauthorized("the key is wrong"),
     }
 }
@@ -92,5 +98,14 @@ mod tests {
         assert_eq!(denied(verdict(Publish, "x", "?key=guess")), Some(true));
         assert_eq!(denied(verdict(Publish, "x", "?key=viewer-1")), Some(false));
         assert!(matches!(verdict(Publish, "x", "?a=1"), Verdict::Absent));
+    }
+
+    #[test]
+    fn a_key_may_come_as_a_token_and_a_token_of_others_is_left_to_them() {
+        assert!(verdict(Publish, "x", "?token=encoder-1").is_granted());
+        assert!(!verdict(Publish, "x", "?token=viewer-1").is_granted());
+        assert!(!verdict(Publish, "x", "?token=encoder-1&key=guess").is_granted());
+        assert!(matches!(verdict(Publish, "x", "?token=a.b.c"), Verdict::Absent));
+        assert!(matches!(verdict(Publish, "x", "?token=guess"), Verdict::Denied { .. }));
     }
 }

@@ -16,6 +16,7 @@ mod openapi;
 mod params;
 mod problem;
 mod reload;
+mod rooms;
 mod server;
 mod streams;
 mod vhosts;
@@ -87,6 +88,7 @@ const ENDPOINTS: &[&[Endpoint]] = &[
     server::ENDPOINTS,
     vhosts::ENDPOINTS,
     streams::ENDPOINTS,
+    rooms::ENDPOINTS,
     clients::ENDPOINTS,
     config::ENDPOINTS,
     reload::ENDPOINTS,

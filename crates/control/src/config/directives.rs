@@ -13,6 +13,7 @@ mod http;
 mod links;
 mod media_tools;
 mod planned;
+mod rtc;
 mod rtmp;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub const PARTS: &[&[Directive]] = &[
     exec::DIRECTIVES,
     planned::DIRECTIVES,
     hooks::DIRECTIVES,
+    rtc::DIRECTIVES,
     links::DIRECTIVES,
     media_tools::DIRECTIVES,
 ];

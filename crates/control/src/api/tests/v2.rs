@@ -128,7 +128,8 @@ fn every_path_of_the_document_answers_as_it_says() {
             let good = if method == "DELETE" { 204 } else { 200 };
             check(&real, [127, 0, 0, 1], good);
             check(&format!("{real}?no_such=1"), [127, 0, 0, 1], 400);
-            if path.contains('{') {
+            // A room is there whether somebody is in it or not.
+            if path.contains('{') && !path.contains("{app}") {
                 check(&path.replace("{id}", "none").replace("{name}", "none"), [127, 0, 0, 1], 404);
             }
             let guarded = !operation["responses"]["403"].is_null();
@@ -139,7 +140,7 @@ fn every_path_of_the_document_answers_as_it_says() {
             check(&real, [10, 0, 0, 7], if guarded { 403 } else { good });
         }
     }
-    assert_eq!(seen, 13);
+    assert_eq!(seen, 15);
     assert_eq!(player.kick_reason(), Some(Kick::Api));
 }
 
@@ -350,4 +351,40 @@ fn events_are_told_by_topic_and_only_to_so_many() {
     let answer = ask(&closed, "GET /api/v2/events", &[]);
     assert_eq!(answer.status, 503);
     assert!(answer.body.contains("http_api.events_max"));
+}
+
+#[test]
+fn a_room_has_the_streams_of_its_application_as_members() {
+    let stub = stub(&[]);
+    let _members = ["bob", "ann"].map(|name| publish(&stub, name, &[frame(10)]));
+    let room = told(&ask(&stub, "GET /api/v2/rooms/live", &[]));
+    let names: Vec<_> = room["items"].as_array().unwrap().iter().map(|m| &m["name"]).collect();
+    assert_eq!(names, ["ann", "bob"]);
+    assert_eq!(
+        (&room["items"][0]["audio"], &room["items"][0]["video"]),
+        (&json!(true), &json!(false))
+    );
+    assert_eq!(
+        told(&ask(&stub, "GET /api/v2/rooms/live?limit=1&offset=1", &[]))["items"][0]["name"],
+        "bob"
+    );
+    assert_eq!(told(&ask(&stub, "GET /api/v2/rooms/other", &[]))["total"], 0);
+}
+
+#[test]
+fn who_listens_to_a_room_hears_of_its_members_alone() {
+    let stub = stub(&[]);
+    let _there = publish(&stub, "ann", &[frame(10)]);
+    let (status, text) = events(&stub, "/api/v2/rooms/live/events", || {
+        let elsewhere = stub.host.hub.open(&StreamKey::new("__defaultVhost__", "hall", "eve"));
+        let _player = session(&stub, detail("rtmp-play", "a"), Some(elsewhere));
+        let _joined = publish(&stub, "bob", &[frame(10)]);
+        stub.figures.events.look(&stub.host, &stub.figures, || stub.api.reloader.last());
+    });
+    assert_eq!(status, 200);
+    let (hello, rest) = text.split_once("\n\n").unwrap();
+    assert!(hello.starts_with("event: hello\ndata: {\"server\""), "{hello}");
+    assert!(hello.contains(r#""app":"live","members":[{"#) && hello.contains(r#""name":"ann""#));
+    assert!(rest.contains("event: room.joined\n") && rest.contains(r#""name":"bob""#), "{rest}");
+    assert!(!rest.contains("client."), "{rest}");
 }

@@ -8,12 +8,12 @@ use gate::Host;
 use gate::http::{Body, BodySender, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::params::{Param, What};
 use super::problem::Problem;
 use super::{Answer, Call, Endpoint, Handle};
-use crate::events::{Heard, Listener};
+use crate::events::{Event, Heard, Listener};
 
 /// A line is sent at least so often, so that proxies keep the connection and ends are noticed.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -42,6 +42,24 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[Endpoint {
 }];
 
 fn answer(call: &Call<'_>) -> Result<Response, Problem> {
+    let topic = call.given.text("topic").to_owned();
+    let told = move |event: &Event| {
+        if topic != "all" && event.topic().word() != topic {
+            return None;
+        }
+        let data = serde_json::to_string(event).unwrap_or_default();
+        Some(format!("id: {}\nevent: {}\ndata: {data}\n\n", event.id, event.name()))
+    };
+    listen(call, |_| Map::new(), told)
+}
+
+/// Tells what happens from now on: `hello`, with what `first` adds to it once nothing can be
+/// missed any more, then each event as `told` writes it, or not at all.
+pub(super) fn listen(
+    call: &Call<'_>,
+    first: impl FnOnce(&Host) -> Map<String, Value>,
+    told: impl Fn(&Event) -> Option<String> + Send + 'static,
+) -> Result<Response, Problem> {
     let (api, host) = (call.api, &call.ask.host);
     let most = host.config().root().int("http_api.events_max");
     let most = usize::try_from(most).unwrap_or(0);
@@ -52,8 +70,14 @@ fn answer(call: &Call<'_>) -> Result<Response, Problem> {
     };
     let (sender, body) = Body::channel();
     if call.ask.parts.method != http::Method::HEAD {
-        let topic = call.given.text("topic").to_owned();
-        tokio::spawn(feed(host.clone(), listener, sender, topic));
+        let id = &host.identity;
+        let mut hello = Map::new();
+        hello.insert("server".to_owned(), json!(id.server_id));
+        hello.insert("service".to_owned(), json!(id.service_id));
+        hello.insert("version".to_owned(), json!(id.version));
+        hello.append(&mut first(host));
+        let hello = format!("event: hello\ndata: {}\n\n", Value::Object(hello));
+        tokio::spawn(feed(host.clone(), listener, sender, hello, told));
     }
     let mut response = Response::new(body);
     let kind = HeaderValue::from_static("text/event-stream");
@@ -62,10 +86,14 @@ fn answer(call: &Call<'_>) -> Result<Response, Problem> {
 }
 
 /// Feeds one listener until it, or the server, goes.
-async fn feed(host: Arc<Host>, mut listener: Listener, sender: BodySender, topic: String) {
-    let id = &host.identity;
-    let hello = json!({ "server": id.server_id, "service": id.service_id, "version": id.version });
-    let mut next = Some(format!("event: hello\ndata: {hello}\n\n"));
+async fn feed(
+    host: Arc<Host>,
+    mut listener: Listener,
+    sender: BodySender,
+    hello: String,
+    told: impl Fn(&Event) -> Option<String>,
+) {
+    let mut next = Some(hello);
     loop {
         if let Some(text) = next.take() {
             match tokio::time::timeout(STUCK, sender.send(Bytes::from(text))).await {
@@ -75,11 +103,7 @@ async fn feed(host: Arc<Host>, mut listener: Listener, sender: BodySender, topic
         }
         next = tokio::select! {
             heard = listener.hear() => match heard {
-                Heard::Event(event) if topic == "all" || event.topic().word() == topic => {
-                    let data = serde_json::to_string(&*event).unwrap_or_default();
-                    Some(format!("id: {}\nevent: {}\ndata: {data}\n\n", event.id, event.name()))
-                }
-                Heard::Event(_) => None,
+                Heard::Event(event) => told(&event),
                 Heard::Lost(count) => {
                     Some(format!("event: lost\ndata: {}\n\n", json!({ "count": count })))
                 }

@@ -126,11 +126,11 @@ fn a_dollar_word_that_is_not_set_is_the_default_or_stays_as_it_is() {
 
 #[test]
 fn a_planned_feature_switched_on_by_a_variable_is_told_with_the_variable() {
-    let (_, said) = text_with("listen 1;", &[("SRS_RTC_SERVER_ENABLED", "on")]).unwrap();
+    let (_, said) = text_with("listen 1;", &[("SRS_SRT_SERVER_ENABLED", "on")]).unwrap();
     assert_eq!(
         said[0].to_string(),
-        "SRS_RTC_SERVER_ENABLED: warning: `rtc_server.enabled`: this release does not have WebRTC\n   \
-         | SRS_RTC_SERVER_ENABLED=on"
+        "SRS_SRT_SERVER_ENABLED: warning: `srt_server.enabled`: this release does not have SRT\n   \
+         | SRS_SRT_SERVER_ENABLED=on"
     );
 }
 

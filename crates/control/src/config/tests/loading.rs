@@ -157,15 +157,15 @@ fn what_may_repeat_repeats_in_silence() {
 #[test]
 fn a_planned_feature_that_is_switched_on_is_told_once() {
     let (_, said) = good(&format!(
-        "rtc_server {{ enabled on; tcp {{ enabled on; }} }}\n{}",
+        "srt_server {{ enabled on; listen 10080; }}\n{}",
         in_vhost(
-            "rtc { enabled on; rtmp_to_rtc on; }\ncluster { mode remote; origin a; }\nhls { hls_keys on; }"
+            "srt { enabled on; srt_to_rtmp on; }\ncluster { mode remote; origin a; }\nhls { hls_keys on; }"
         )
     ));
     assert_eq!(
         warnings(&said),
         [
-            "`rtc_server.enabled`: this release does not have WebRTC",
+            "`srt_server.enabled`: this release does not have SRT",
             "`vhost.cluster.mode`: this release does not have clustering (edge and origin cluster)",
             "`vhost.hls.hls_keys`: this release does not have HLS encryption",
         ]
@@ -175,7 +175,7 @@ fn a_planned_feature_that_is_switched_on_is_told_once() {
 #[test]
 fn a_planned_feature_that_is_off_is_not_mentioned() {
     let (_, said) = good(&format!(
-        "rtc_server {{ enabled off; listen 8000; tcp {{ enabled on; }} }}\nff_log_dir ./x;\n\
+        "rtsp_server {{ enabled off; listen 8554; }}\nff_log_dir ./x;\n\
          circuit_breaker {{ enabled on; }}\nstream_caster {{ enabled off; sip {{ enabled on; }} }}\n{}",
         in_vhost(
             "dvr { dvr_plan segment; }\ncluster { mode local; debug_srs_upnode off; }\ntranscode { engine e { enabled on; } }"
