@@ -8,6 +8,7 @@ use gate::{Answer, Event, Intent, Visit};
 
 use crate::access::{Access, Direction};
 use crate::exec::Programs;
+use crate::forward::Forwards;
 use crate::hooks::Hooks;
 
 /// What decides, in order.
@@ -19,6 +20,8 @@ pub struct Admission {
     pub hooks: Hooks,
     /// Programs that run beside streams; they decide nothing.
     pub programs: Programs,
+    /// What goes to other servers.
+    pub forwards: Forwards,
 }
 
 impl gate::Admission for Admission {
@@ -46,5 +49,6 @@ impl gate::Admission for Admission {
     fn tell(&self, event: Event<'_>) {
         self.hooks.tell(event);
         self.programs.tell(event);
+        self.forwards.tell(event);
     }
 }

@@ -13,11 +13,9 @@ mod desk;
 mod engine;
 mod error;
 mod event;
-mod names;
 pub(crate) mod post;
 pub mod reply;
 pub mod signature;
-mod tls;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,6 +64,16 @@ impl Hooks {
     /// `on_play`: may it play?
     pub fn play(&self, visit: &Arc<Visit>) -> Answer {
         self.ask(Hook::Play, visit)
+    }
+
+    /// `on_forward`: where does what it publishes go? `None` where the backend gives no list. The
+    /// client may leave while its answer is awaited.
+    pub fn destinations(
+        &self,
+        visit: &Visit,
+    ) -> impl Future<Output = Option<Vec<String>>> + Send + use<> {
+        let (engine, call) = (self.engine.clone(), about(Hook::Forward, visit));
+        async move { engine.destinations(call?).await }
     }
 
     fn ask(&self, hook: Hook, visit: &Arc<Visit>) -> Answer {

@@ -100,6 +100,9 @@ pub fn render(host: &Host, figures: &Figures) -> String {
     }
     figures.hooks.render(&mut out);
     figures.programs.render(&mut out);
+    if let Some(forwards) = &figures.forwards {
+        forwards.render(&mut out);
+    }
     figures.heartbeats.render(&mut out);
     out.finish()
 }

@@ -23,6 +23,7 @@ use hub::Stream;
 use crate::api::Reload;
 use crate::events::Events;
 use crate::exec::Programs;
+use crate::forward::Forwards;
 use crate::heartbeat::Beats;
 use crate::hooks::Hooks;
 use health::StreamHealth;
@@ -48,6 +49,8 @@ pub struct Figures {
     pub hooks: Hooks,
     /// Programs beside streams, which keep their own books.
     pub(crate) programs: Programs,
+    /// What goes to other servers, which keeps its own books.
+    pub(crate) forwards: Option<Forwards>,
     /// What came of the heartbeats.
     pub(crate) heartbeats: Beats,
 }
@@ -68,6 +71,7 @@ impl Figures {
             events: Events::default(),
             hooks,
             programs: Programs::default(),
+            forwards: None,
             heartbeats: Beats::default(),
         }
     }
@@ -76,6 +80,13 @@ impl Figures {
     #[must_use]
     pub fn with_programs(mut self, programs: Programs) -> Self {
         self.programs = programs;
+        self
+    }
+
+    /// With what goes from this process to other servers.
+    #[must_use]
+    pub fn with_forwards(mut self, forwards: Forwards) -> Self {
+        self.forwards = Some(forwards);
         self
     }
 

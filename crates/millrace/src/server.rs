@@ -12,6 +12,7 @@ use control::breaker;
 use control::config::{Diagnostic, Disk, Request, Severity};
 use control::exec::Programs;
 use control::files::FilesMount;
+use control::forward::Forwards;
 use control::heartbeat;
 use control::hooks::Hooks;
 use control::log;
@@ -230,6 +231,7 @@ async fn serve(
     let server_id = process::server_id(&config, !start.fileless);
     let hooks = Hooks::new(std::env::current_dir().ok());
     let programs = Programs::default();
+    let forwards = Forwards::new(hooks.clone());
     let access = Access::new(Box::new(Disk));
     let host = Host::new(HostParts {
         hub: Hub::new(|_| format!("vid-{}", gate::identity::random_id(7))),
@@ -240,12 +242,14 @@ async fn serve(
             access: access.clone(),
             hooks: hooks.clone(),
             programs: programs.clone(),
+            forwards: forwards.clone(),
         }),
         control,
         fileless: start.fileless,
         inherited: std::mem::take(&mut process.sockets),
     });
-    let figures = Arc::new(Figures::new(hooks.clone()).with_programs(programs.clone()));
+    let figures = Figures::new(hooks.clone()).with_programs(programs.clone());
+    let figures = Arc::new(figures.with_forwards(forwards.clone()));
     let listening = Arc::new(AtomicBool::new(false));
     // The API reloads the gates, and the gates serve the API: the reloader learns of them later.
     let by_env = || start.request.env.get("SRS_CONFIG_FILE").cloned();
@@ -258,13 +262,13 @@ async fn serve(
         features: FEATURES,
         token: Some(token.clone()),
     });
-    let gates = Gates::new(&host, vec![api], vec![Arc::new(FilesMount), api_root])
+    let gates = Gates::new(&host, &forwards, vec![api], vec![Arc::new(FilesMount), api_root])
         .map_err(|e| StartError::System("start the disk writer", e))?;
     // Rules first: whoever comes when the ports open must find them.
     let first: Arc<dyn Gate> = Arc::new(access);
     let log_level: Arc<dyn Gate> = Arc::new(log.clone());
     let prepared: Vec<Arc<dyn Gate>> =
-        std::iter::once(first).chain(gates.all()).chain([log_level]).collect();
+        std::iter::once(first).chain(gates.all()).chain([log_level, Arc::new(forwards)]).collect();
     reloader.set_gates(prepared.clone());
     let mut ready = Vec::new();
     for gate in &prepared {

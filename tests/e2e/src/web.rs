@@ -30,10 +30,12 @@ impl Call {
 }
 
 /// What is answered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Say {
     /// Yes.
     Yes,
+    /// This JSON.
+    Json(Value),
     /// No.
     No,
     /// Nothing, until the other side goes.
@@ -127,6 +129,10 @@ fn serve(mut tcp: TcpStream, shared: &Shared, answer: &Answer) {
     let ok = |length: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
     let _ = match say {
         Say::Yes => tcp.write_all((ok(1) + "0").as_bytes()),
+        Say::Json(json) => {
+            let json = json.to_string();
+            tcp.write_all((ok(json.len()) + &json).as_bytes())
+        }
         Say::No => tcp.write_all((ok(10) + "{\"code\":1}").as_bytes()),
         Say::Nothing => tcp.read(&mut [0]).map(drop),
         Say::Close => Ok(()),

@@ -6,6 +6,7 @@ mod access;
 mod api;
 mod core;
 mod exec;
+mod forward;
 mod heartbeat;
 mod hls;
 mod hooks;
@@ -29,6 +30,7 @@ pub const PARTS: &[&[Directive]] = &[
     access::DIRECTIVES,
     heartbeat::DIRECTIVES,
     exec::DIRECTIVES,
+    forward::DIRECTIVES,
     planned::DIRECTIVES,
     hooks::DIRECTIVES,
     links::DIRECTIVES,

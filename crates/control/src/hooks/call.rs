@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use gate::conf::VhostSection;
+use gate::dial::Dial;
 use gate::http::client::Address;
 use gate::identity::random_id;
 use gate::{Host, Identity};
@@ -22,10 +23,8 @@ use tokio::net::TcpStream;
 
 use super::error::HookError;
 use super::event::Hook;
-use super::names::Names;
 use super::reply::{self, MAX_REPLY, ReplyError};
 use super::signature;
-use super::tls::Trust;
 
 /// Longest head of a reply.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
@@ -65,8 +64,7 @@ impl Options {
 /// What it takes to reach web servers.
 #[derive(Default)]
 pub(crate) struct Wires {
-    names: Names,
-    trust: Trust,
+    dial: Dial,
 }
 
 /// A connection to a web server, in the clear or inside TLS.
@@ -81,14 +79,14 @@ impl Wires {
         ca_file: &str,
     ) -> Result<Box<dyn Wire>, HookError> {
         let origin = &address.origin;
-        let at = self.names.find(&origin.host, origin.port).await.map_err(HookError::Name)?;
+        let at = self.dial.find(&origin.host, origin.port).await.map_err(HookError::Name)?;
         let tcp = TcpStream::connect(at.as_slice()).await.map_err(HookError::Connect)?;
         // Head and body are one small packet; waiting for more gains nothing.
         let _ = tcp.set_nodelay(true);
         if !origin.tls {
             return Ok(Box::new(tcp));
         }
-        let connector = self.trust.connector(ca_file)?;
+        let connector = self.dial.connector(ca_file)?;
         let invalid = |e| HookError::Tls(std::io::Error::other(e));
         let name = ServerName::try_from(origin.host.clone()).map_err(invalid)?;
         Ok(Box::new(connector.connect(name, tcp).await.map_err(HookError::Tls)?))
@@ -123,11 +121,7 @@ impl Call {
     ) -> Option<Self> {
         let config = host.config();
         let vhost = config.vhost(vhost)?;
-        if !vhost.bool("http_hooks.enabled") {
-            return None;
-        }
-        let urls: Vec<String> =
-            vhost.list(hook.directive()).into_iter().map(str::to_owned).collect();
+        let urls = urls(&vhost, hook);
         if urls.is_empty() {
             return None;
         }
@@ -151,6 +145,15 @@ impl Call {
 
     /// Makes the request to one of the URLs. Cancel safe: dropping it closes the connection.
     pub(super) async fn make(&self, wires: &Wires, url: &str) -> Result<(), HookError> {
+        let body = self.answer(wires, url).await?;
+        if !self.hook.is_fetch() {
+            reply::decode(&body)?;
+        }
+        Ok(())
+    }
+
+    /// The same, and gives the body of the reply, whatever that says; nothing of a fetch.
+    pub(super) async fn answer(&self, wires: &Wires, url: &str) -> Result<Vec<u8>, HookError> {
         let exchange = async {
             let address = Address::parse(url)?;
             let stream = wires.connect(&address, &self.options.ca_file).await?;
@@ -188,7 +191,11 @@ impl Call {
         Ok(request)
     }
 
-    async fn exchange(&self, stream: Box<dyn Wire>, address: &Address) -> Result<(), HookError> {
+    async fn exchange(
+        &self,
+        stream: Box<dyn Wire>,
+        address: &Address,
+    ) -> Result<Vec<u8>, HookError> {
         let request = self.request(address)?;
         let mut builder = http1::Builder::new();
         builder.title_case_headers(true).max_buf_size(MAX_HEAD);
@@ -196,11 +203,11 @@ impl Call {
         let answer = async {
             let response = sender.send_request(request).await?;
             if self.hook.is_fetch() {
-                return self.taste(response.into_body()).await;
+                self.taste(response.into_body()).await?;
+                return Ok(Vec::new());
             }
             reply::check_status(response.status().as_u16())?;
-            let body = read(response.into_body()).await?;
-            Ok(reply::decode(&body)?)
+            read(response.into_body()).await
         };
         let drive = async {
             // What goes wrong is told to whoever waits for the answer.
@@ -209,7 +216,7 @@ impl Call {
         };
         tokio::select! {
             answer = answer => answer,
-            () = drive => Ok(()), // never ready
+            () = drive => Ok(Vec::new()), // never ready
         }
     }
 
@@ -224,6 +231,17 @@ impl Call {
         }
         Ok(())
     }
+}
+
+/// The URLs of a callback that is switched on.
+fn urls(vhost: &VhostSection<'_>, hook: Hook) -> Vec<String> {
+    let listed = match hook {
+        // Of several the first counts, as with SRS.
+        Hook::Forward => vec![vhost.str(hook.directive())],
+        _ if vhost.bool("http_hooks.enabled") => vhost.list(hook.directive()),
+        _ => Vec::new(),
+    };
+    listed.into_iter().filter(|url| !url.is_empty()).map(str::to_owned).collect()
 }
 
 fn name_of(name: &'static str) -> http::HeaderName {

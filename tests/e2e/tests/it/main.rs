@@ -10,6 +10,7 @@ mod browser;
 mod callbacks;
 mod checkers;
 mod clients;
+mod forward;
 mod hls;
 mod limits;
 mod matrix;
