@@ -109,11 +109,7 @@ pub(crate) fn forwarding(session: &str, publisher: &str, stream: &str, to: &Stre
 }
 
 pub(crate) fn not_forwarded(publisher: &str, stream: &str, to: &str, why: &str) {
-    tracing::error!(
-        session = publisher,
-        "forward: {stream} cannot go to {}: {why}",
-        redact::address(to)
-    );
+    tracing::error!(session = publisher, "forward: {stream} cannot go to {to}: {why}");
 }
 
 pub(crate) fn forward_waits(publisher: &str, stream: &str, to: &str, failures: u32, why: &str) {
@@ -122,8 +118,7 @@ pub(crate) fn forward_waits(publisher: &str, stream: &str, to: &str, failures: u
         tracing::warn!(
             session = publisher,
             failures,
-            "forward: {stream} does not get to {}: {why}; it is tried again and again",
-            redact::address(to)
+            "forward: {stream} does not get to {to}: {why}; it is tried again and again"
         );
     }
 }

@@ -90,11 +90,12 @@ pub(crate) fn spawn(shard: &Rc<Shard>, task: Forwarding) {
 
 async fn run(shard: Rc<Shard>, task: Forwarding) {
     let (publisher, stream) = (&*task.publisher, task.stream.key.url());
+    let to = target::shown(&task.destination);
     let url = match target::target(&task.destination, &task.detail) {
         Ok(url) => url,
         Err(e) => {
             let why = format!("not an address of RTMP: {e}");
-            return events::not_forwarded(publisher, &stream, &task.destination, &why);
+            return events::not_forwarded(publisher, &stream, &to, &why);
         }
     };
     let mut stop: Stop = Box::pin(task.stopped());
@@ -120,13 +121,13 @@ async fn run(shard: Rc<Shard>, task: Forwarding) {
             Err(e) if e.is_final() => {
                 let why = e.to_string();
                 task.progress.tally().failures.fetch_add(1, Relaxed);
-                return events::not_forwarded(publisher, &stream, &task.destination, &why);
+                return events::not_forwarded(publisher, &stream, &to, &why);
             }
             Err(e) => e.to_string(),
         };
         failures = failures.saturating_add(1);
         task.progress.tally().failures.fetch_add(1, Relaxed);
-        events::forward_waits(publisher, &stream, &task.destination, failures, &why);
+        events::forward_waits(publisher, &stream, &to, failures, &why);
         task.progress.set(State::Waiting);
         tokio::select! {
             biased;

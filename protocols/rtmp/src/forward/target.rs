@@ -39,6 +39,22 @@ pub(super) fn target(destination: &str, detail: &Detail) -> Result<StreamUrl, Er
     StreamUrl::parse(&format!("{scheme}://{authority}/{}", detail.app), &name)
 }
 
+/// A destination as logs may show it: without names, passwords and query, and without the stream
+/// of a whole address, which often is a key.
+pub(super) fn shown(destination: &str) -> String {
+    let bare = destination.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = match bare.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), bare),
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
+    match path.trim_end_matches('/').rsplit_once('/') {
+        Some((app, _)) => format!("{scheme}{server}{app}/***"),
+        None => format!("{scheme}{server}"),
+    }
+}
+
 /// The virtual host to ask for.
 fn vhost(detail: &Detail) -> Option<String> {
     if detail.vhost != DEFAULT_VHOST {
@@ -100,6 +116,19 @@ mod tests {
         let bad = ["rtmp://o:0/live/s", "rtmp:///live/s", "o:port", "", "rtmp://o/live/.."];
         for text in bad {
             assert!(target(text, &detail("v", "", "")).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_log_shows_no_key() {
+        for (text, wanted) in [
+            ("o:1935", "o:1935"),
+            ("rtmps://o/", "rtmps://o"),
+            ("rtmp://u:p@o:1/app/in/key?k=v", "rtmp://o:1/app/in/***"),
+            ("rtmp://o/key", "rtmp://o/***"),
+            ("", ""),
+        ] {
+            assert_eq!(shown(text), wanted, "{text}");
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Certificates (PEM) that servers of `rtmps` must be signed by. Without it any certificate will do.",
         "校验 `rtmps` 服务器所用的 CA 证书（PEM）。未设置时接受任何证书。",
     ),
-    forward("vhost.forward.api", Bool).default("off").since("7").planned(API).docs(
+    forward("vhost.forward.api", Bool).default("off").since("7").switch().planned(API).docs(
         "Let the API add and remove destinations.",
         "允许通过 API 增删目标。",
     ),
