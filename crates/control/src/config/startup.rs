@@ -165,6 +165,7 @@ impl<'a> Check<'a> {
             let message = "`forward` and `publish.kickoff_for_idle` exclude each other";
             self.refuse(vhost, "publish.kickoff_for_idle", message);
         }
+        self.programs(vhost);
         self.forwards(vhost);
         self.callbacks(vhost);
         let mut ids: Vec<&str> = Vec::new();
@@ -174,6 +175,21 @@ impl<'a> Check<'a> {
                 self.report.at(Severity::Error, ingest.span, message);
             }
             ids.push(ingest.first_arg());
+        }
+    }
+
+    /// Lines of `exec` that run nothing. Warnings only: SRS starts with them, too.
+    fn programs(&mut self, vhost: &Section<'a>) {
+        let blocks = vhost.nodes().iter().filter(|node| node.name == "exec");
+        for line in blocks.flat_map(Node::nodes) {
+            let row = self.config.table().get(&format!("vhost.exec.{}", line.name));
+            let runs = row.is_some_and(|row| row.kind == Kind::Line);
+            let program = line.first_arg().trim_start_matches(['1', '2']);
+            if runs && (line.first_arg().is_empty() || program.starts_with('>')) {
+                let message = format!("`{}` names no program, so nothing is run", line.name);
+                self.report.at(Severity::Warning, line.span, message);
+                self.report.help(format!("write `{} /path/of/program arguments;`", line.name));
+            }
         }
     }
 
