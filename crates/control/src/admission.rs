@@ -10,6 +10,7 @@ use crate::access::{Access, Direction};
 use crate::exec::Programs;
 use crate::forward::Forwards;
 use crate::hooks::Hooks;
+use crate::telemetry::Telemetry;
 
 /// What decides, in order.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub struct Admission {
     pub programs: Programs,
     /// What goes to other servers.
     pub forwards: Forwards,
+    /// What OpenTelemetry is told.
+    pub telemetry: Telemetry,
 }
 
 impl gate::Admission for Admission {
@@ -50,5 +53,6 @@ impl gate::Admission for Admission {
         self.hooks.tell(event);
         self.programs.tell(event);
         self.forwards.tell(event);
+        self.telemetry.tell(event);
     }
 }

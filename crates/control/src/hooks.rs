@@ -30,6 +30,7 @@ use engine::Engine;
 use event::Hook;
 
 use crate::metrics::text::{Text, Type};
+use crate::telemetry::Telemetry;
 
 /// How often a flush looks whether all is told.
 const LOOK: Duration = Duration::from_millis(10);
@@ -49,6 +50,12 @@ impl Hooks {
     pub fn new(cwd: Option<PathBuf>) -> Self {
         let cwd = cwd.unwrap_or_default().to_string_lossy().into();
         Self { engine: Arc::default(), cwd }
+    }
+
+    /// The same, whose requests are told to OpenTelemetry. Before the first is made.
+    #[must_use]
+    pub fn with_telemetry(self, telemetry: Telemetry) -> Self {
+        Self { engine: Arc::new(Engine::telling(telemetry)), ..self }
     }
 
     /// `on_connect`: may the connection stay?
@@ -100,7 +107,7 @@ impl Hooks {
 
     fn segment(&self, visit: &Visit, segment: &Segment<'_>) {
         let (host, vhost) = (&visit.host, &*visit.stream.key.vhost);
-        let session = &visit.session.id;
+        let session = &visit.session;
         let body = || body::hls(visit, segment, &self.cwd);
         if let Some(call) = Call::new(host, vhost, Hook::Hls, session, body) {
             self.engine.notify(&host.control, call);
@@ -224,7 +231,7 @@ const FAMILIES: &[Family] = &[
 /// A callback about a client on a stream; `None` where nobody wants it.
 fn about(hook: Hook, visit: &Visit) -> Option<Call> {
     let body = || body::visit(hook, visit);
-    Call::new(&visit.host, &visit.stream.key.vhost, hook, &visit.session.id, body)
+    Call::new(&visit.host, &visit.stream.key.vhost, hook, &visit.session, body)
 }
 
 impl Engine {
@@ -245,5 +252,5 @@ impl Engine {
 fn closed(session: &SessionInfo) -> Option<Call> {
     let (host, detail) = (session.host()?, session.detail()?);
     let body = || body::close(&host.identity, session, detail);
-    Call::new(host, &detail.vhost, Hook::Close, &session.id, body)
+    Call::new(host, &detail.vhost, Hook::Close, session, body)
 }

@@ -6,7 +6,7 @@
 //! serves static files; [`admission`] says who may come in, and [`hooks`] asks and tells web servers
 //! about it; [`exec`] runs programs beside streams; [`forward`] says what goes to other servers; [`heartbeat`] reports to a central server; `events` tells listeners what happens; [`sampler`] measures process, system and traffic
 //! and cleans up behind
-//! streams that nobody uses.
+//! streams that nobody uses; [`telemetry`] tells OpenTelemetry.
 //!
 //! Runs on a small runtime of its own; a gate is known here only as `dyn Gate`.
 
@@ -26,3 +26,4 @@ pub mod metrics;
 pub mod process;
 pub mod reload;
 pub mod sampler;
+pub mod telemetry;

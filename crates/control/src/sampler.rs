@@ -26,6 +26,7 @@ use crate::exec::Programs;
 use crate::forward::Forwards;
 use crate::heartbeat::Beats;
 use crate::hooks::Hooks;
+use crate::telemetry::Telemetry;
 use health::StreamHealth;
 use ledger::Ledger;
 use lines::Lines;
@@ -51,6 +52,8 @@ pub struct Figures {
     pub(crate) programs: Programs,
     /// What goes to other servers, which keeps its own books.
     pub(crate) forwards: Option<Forwards>,
+    /// What is told to OpenTelemetry.
+    pub(crate) telemetry: Telemetry,
     /// What came of the heartbeats.
     pub(crate) heartbeats: Beats,
 }
@@ -72,6 +75,7 @@ impl Figures {
             hooks,
             programs: Programs::default(),
             forwards: None,
+            telemetry: Telemetry::default(),
             heartbeats: Beats::default(),
         }
     }
@@ -87,6 +91,13 @@ impl Figures {
     #[must_use]
     pub fn with_forwards(mut self, forwards: Forwards) -> Self {
         self.forwards = Some(forwards);
+        self
+    }
+
+    /// With what this process tells OpenTelemetry.
+    #[must_use]
+    pub fn with_telemetry(mut self, telemetry: Telemetry) -> Self {
+        self.telemetry = telemetry;
         self
     }
 

@@ -21,6 +21,7 @@ use control::process::handover::{self, HandoverError, Inheritance, Origin, Prede
 use control::process::{self, Phase, PidFile, ProcessError};
 use control::reload::Reloader;
 use control::sampler::{self, Figures};
+use control::telemetry::{self, Telemetry};
 use gate::conf::Config;
 use gate::{Gate, Host, HostParts, Identity, Inherited, PrepareError};
 use hub::Hub;
@@ -229,7 +230,8 @@ async fn serve(
     let shards = hub::start_shards_with(workers(&config), sender)
         .map_err(|e| StartError::System("start the worker threads", e))?;
     let server_id = process::server_id(&config, !start.fileless);
-    let hooks = Hooks::new(std::env::current_dir().ok());
+    let telemetry = Telemetry::default();
+    let hooks = Hooks::new(std::env::current_dir().ok()).with_telemetry(telemetry.clone());
     let programs = Programs::default();
     let forwards = Forwards::new(hooks.clone());
     let access = Access::new(Box::new(Disk));
@@ -243,13 +245,16 @@ async fn serve(
             hooks: hooks.clone(),
             programs: programs.clone(),
             forwards: forwards.clone(),
+            telemetry: telemetry.clone(),
         }),
         control,
         fileless: start.fileless,
         inherited: std::mem::take(&mut process.sockets),
     });
     let figures = Figures::new(hooks.clone()).with_programs(programs.clone());
-    let figures = Arc::new(figures.with_forwards(forwards.clone()));
+    let figures = figures.with_forwards(forwards.clone()).with_telemetry(telemetry.clone());
+    let figures = Arc::new(figures);
+    host.sessions.set_witness(Box::new(telemetry.clone()));
     let listening = Arc::new(AtomicBool::new(false));
     // The API reloads the gates, and the gates serve the API: the reloader learns of them later.
     let by_env = || start.request.env.get("SRS_CONFIG_FILE").cloned();
@@ -267,8 +272,10 @@ async fn serve(
     // Rules first: whoever comes when the ports open must find them.
     let first: Arc<dyn Gate> = Arc::new(access);
     let log_level: Arc<dyn Gate> = Arc::new(log.clone());
-    let prepared: Vec<Arc<dyn Gate>> =
-        std::iter::once(first).chain(gates.all()).chain([log_level, Arc::new(forwards)]).collect();
+    let prepared: Vec<Arc<dyn Gate>> = std::iter::once(first)
+        .chain(gates.all())
+        .chain([log_level, Arc::new(forwards), Arc::new(telemetry.clone())])
+        .collect();
     reloader.set_gates(prepared.clone());
     let mut ready = Vec::new();
     for gate in &prepared {
@@ -297,6 +304,7 @@ async fn serve(
     process::notify(Phase::Ready);
     host.control.spawn(breaker::run(host.clone()));
     host.control.spawn(heartbeat::run(host.clone(), figures.clone()));
+    host.control.spawn(telemetry::run(host.clone(), telemetry.clone(), figures.clone()));
     host.control.spawn(sampler::run(host.clone(), figures, reloader.clone()));
     if start.demo {
         demo::publish(&host);
@@ -323,6 +331,7 @@ async fn serve(
     }
     hooks.flush(LAST_CALLBACKS).await;
     programs.end().await;
+    telemetry.flush(&host).await;
     tracing::info!("millrace stops");
     Ok(())
 }

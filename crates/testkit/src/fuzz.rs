@@ -9,15 +9,17 @@ mod api;
 mod callbacks;
 mod codecs;
 mod containers;
+mod dialled;
 mod http;
 mod players;
 mod sessions;
 
 pub use access::{credentials, key_set};
-pub use api::api_request;
+pub use api::{api_request, traceparent};
 pub use callbacks::hook_reply;
 pub use codecs::{aac, av1, h264, h265, mp3};
 pub use containers::{amf0, flv, ts};
+pub use dialled::client_session;
 pub use http::{hls, http_path, websocket};
 pub use players::{hls_client, live_client, stamp};
 pub use sessions::{chunk, conf, handshake, server_session};
@@ -32,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("api_request", api_request),
     ("av1", av1),
     ("chunk", chunk),
+    ("client_session", client_session),
     ("conf", conf),
     ("credentials", credentials),
     ("flv", flv),
@@ -47,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     ("mp3", mp3),
     ("server_session", server_session),
     ("stamp", stamp),
+    ("traceparent", traceparent),
     ("ts", ts),
     ("websocket", websocket),
 ];

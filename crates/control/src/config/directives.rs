@@ -15,6 +15,7 @@ mod links;
 mod media_tools;
 mod planned;
 mod rtmp;
+mod telemetry;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub const PARTS: &[&[Directive]] = &[
     api::DIRECTIVES,
     access::DIRECTIVES,
     heartbeat::DIRECTIVES,
+    telemetry::DIRECTIVES,
     exec::DIRECTIVES,
     forward::DIRECTIVES,
     planned::DIRECTIVES,

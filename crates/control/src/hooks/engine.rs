@@ -21,6 +21,7 @@ use super::desk::{Count, Desk, Desks, Place};
 use super::error::HookError;
 use super::event::Hook;
 use super::reply;
+use crate::telemetry::Telemetry;
 
 /// Jobs that may wait in one lane. A session makes a handful; segments add one every few seconds.
 const LANE: usize = 256;
@@ -77,6 +78,11 @@ fn end_of(hook: Hook, visit: &Arc<Visit>) -> Option<Event<'_>> {
 }
 
 impl Engine {
+    /// One whose requests are told to OpenTelemetry.
+    pub(super) fn telling(telemetry: Telemetry) -> Self {
+        Self { wires: Wires::telling(telemetry), ..Self::default() }
+    }
+
     fn lanes(&self) -> MutexGuard<'_, HashMap<Key, Lane>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,6 +13,7 @@ use control::forward::Forwards;
 use control::hooks::{Hooks, signature};
 use control::metrics;
 use control::sampler::Figures;
+use control::telemetry::Telemetry;
 use gate::conf::Config;
 use gate::{
     Detail, Gate, Host, HostParts, Identity, Intent, Publication, Refusal, Segment, Session,
@@ -41,7 +42,8 @@ pub(crate) fn rig(pairs: &[(&str, &str)]) -> Rig {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut identity = Identity::new("vid-0000001".to_owned(), "0.1.0");
     identity.service_id = "svc00001".to_owned();
-    let hooks = Hooks::new(Some("/srv".into()));
+    let telemetry = Telemetry::default();
+    let hooks = Hooks::new(Some("/srv".into())).with_telemetry(telemetry.clone());
     let access = Access::new(Box::new(Disk));
     let programs = Programs::default();
     let forwards = Forwards::new(hooks.clone());
@@ -55,6 +57,7 @@ pub(crate) fn rig(pairs: &[(&str, &str)]) -> Rig {
             hooks: hooks.clone(),
             programs: programs.clone(),
             forwards: forwards.clone(),
+            telemetry: telemetry.clone(),
         }),
         control: control.handle().clone(),
         fileless: true,
@@ -64,7 +67,10 @@ pub(crate) fn rig(pairs: &[(&str, &str)]) -> Rig {
     let rules = control.block_on(access.prepare(&host, &host.config()));
     rules.map_err(|e| e.to_string()).unwrap().commit();
     let figures = Figures::new(hooks.clone()).with_programs(programs.clone());
-    let figures = figures.with_forwards(forwards.clone());
+    let figures = figures.with_forwards(forwards.clone()).with_telemetry(telemetry.clone());
+    host.sessions.set_witness(Box::new(telemetry.clone()));
+    let told = control.block_on(telemetry.prepare(&host, &host.config()));
+    told.map_err(|e| e.to_string()).unwrap().commit();
     let pushed = forwards.clone();
     host.hub.set_watchers(vec![Box::new(move |_, event| pushed.on_stream(event))]);
     Rig { host, figures, hooks, programs, forwards, _control: control }

@@ -19,5 +19,6 @@ mod process;
 mod publishers;
 mod reloads;
 mod secure;
+mod telemetry;
 mod timestamps;
 mod upgrade;
