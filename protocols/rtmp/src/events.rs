@@ -103,9 +103,8 @@ pub(crate) fn unpublished(session: &str, stream: &str) {
     tracing::info!(session, "cleanup when unpublish, stream={stream}");
 }
 
-pub(crate) fn forwarding(session: &str, publisher: &str, stream: &str, to: &StreamUrl) {
-    let to = to.to_string();
-    tracing::info!(session, publisher, "forward: publishes {stream} to {}", redact::address(&to));
+pub(crate) fn forwarding(session: &str, publisher: &str, stream: &str, to: &str) {
+    tracing::info!(session, publisher, "forward: publishes {stream} to {to}");
 }
 
 pub(crate) fn not_forwarded(publisher: &str, stream: &str, to: &str, why: &str) {

@@ -110,7 +110,7 @@ async fn run(shard: Rc<Shard>, task: Forwarding) {
         let why = match dialled {
             Ok(connection) => {
                 let upstream = Upstream::new(&shard, &task, &url, connection);
-                match upstream.run(&task, &url, &mut stop).await {
+                match upstream.run(&task, &mut stop).await {
                     After::Stopped | After::Kicked => return,
                     After::Lost { proven, why } => {
                         failures = if proven { 0 } else { failures };

@@ -15,6 +15,7 @@ use gate::{Close, Detail, Fault, Forwarding, PlayGrant, Player, Session, Socket,
 use hub::{Counters, Shard};
 use tokio::time::{Sleep, sleep_until, timeout};
 
+use super::target::shown;
 use super::{After, Stop, TAKE, kicked};
 use crate::RtmpForm;
 use crate::config::VhostOptions;
@@ -98,13 +99,8 @@ impl Upstream {
     }
 
     /// Pushes the stream until it is told to stop or the connection is lost.
-    pub(super) async fn run(
-        mut self,
-        task: &Forwarding,
-        url: &StreamUrl,
-        stop: &mut Stop,
-    ) -> After {
-        let end = self.serve(task, url, stop).await;
+    pub(super) async fn run(mut self, task: &Forwarding, stop: &mut Stop) -> After {
+        let end = self.serve(task, stop).await;
         let proven = self.up.is_some_and(|since| since.elapsed() >= PROVEN);
         let (publisher, stream) = (&*task.publisher, task.stream.key.url());
         let (after, close) = match end {
@@ -133,7 +129,7 @@ impl Upstream {
         after
     }
 
-    async fn serve(&mut self, task: &Forwarding, url: &StreamUrl, stop: &mut Stop) -> End {
+    async fn serve(&mut self, task: &Forwarding, stop: &mut Stop) -> End {
         loop {
             if let Err(why) = self.say().await {
                 return End::Lost(why);
@@ -150,7 +146,7 @@ impl Upstream {
             while let Some(event) = self.client.poll_event() {
                 match event {
                     Event::PublishStarted => {
-                        if let Err(why) = self.begin(task, url).await {
+                        if let Err(why) = self.begin(task).await {
                             return End::Lost(why);
                         }
                     }
@@ -212,7 +208,7 @@ impl Upstream {
     }
 
     /// The other server takes the stream: from here on the pacer writes to the socket.
-    async fn begin(&mut self, task: &Forwarding, url: &StreamUrl) -> Result<(), String> {
+    async fn begin(&mut self, task: &Forwarding) -> Result<(), String> {
         self.say().await?;
         let (host, stream) = (&task.host, &task.stream);
         let config = host.config();
@@ -238,7 +234,8 @@ impl Upstream {
         self.up = Some(Instant::now());
         task.progress.set(State::Up);
         task.progress.tally().connects.fetch_add(1, Relaxed);
-        events::forwarding(&self.session.id, &task.publisher, &stream.key.url(), url);
+        let to = shown(&task.destination);
+        events::forwarding(&self.session.id, &task.publisher, &stream.key.url(), &to);
         Ok(())
     }
 
