@@ -143,6 +143,22 @@ fn a_reload_begins_what_is_new_ends_what_is_gone_and_leaves_the_rest_alone() {
 }
 
 #[test]
+fn what_goes_the_same_way_goes_on_when_another_publisher_takes_over() {
+    let rig = rig(&[ON, ("vhost.forward.destination", "a"), ("vhost.publish.takeover", "always")]);
+    let stub = Stub::of(&rig);
+    let first = publish(&rig, "p1");
+    stub.until_up(&["a"]);
+    let second = publish(&rig, "p2");
+    // The old one leaves last, and takes nothing along.
+    drop(first);
+    until(|| rig.host.sessions.get("p1").is_none(), || "p1 stays".to_owned());
+    stub.until_up(&["a"]);
+    assert_eq!(stub.begun(), 1);
+    drop(second);
+    stub.until_up(&[]);
+}
+
+#[test]
 fn a_backend_says_where_a_stream_goes_and_is_asked_at_each_publish() {
     let web = Web::start();
     let body = r#"{"code":0,"data":{"urls":["rtmp://o:1/live/s?k=v"]}}"#;
