@@ -4,8 +4,9 @@
     HOOK_SECRET=change-me HOOK_TOKEN=letmein python3 conf/hooks.py
 
 Prints what the server tells and keeps a list of who is there. With HOOK_SECRET, requests must be
-signed with it; with HOOK_TOKEN, publishers must bring `?token=` of that value. HOOK_PORT
-is 8085 unless told.
+signed with it; with HOOK_TOKEN, publishers must bring `?token=` of that value. HOOK_FORWARD
+names servers that get every stream (`a:1935 b`), where `forward { backend }` asks. HOOK_PORT is 8085
+unless told.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from urllib.parse import parse_qs
 
 SECRET = os.environ.get("HOOK_SECRET", "")
 TOKEN = os.environ.get("HOOK_TOKEN", "")
+FORWARD = os.environ.get("HOOK_FORWARD", "").split()
 LONGEST = 64 * 1024  # bytes of a request
 OLDEST = 300  # seconds for which a signature counts
 
@@ -55,6 +57,15 @@ def decide(event):
     return 0
 
 
+def answer_to(event):
+    """What is answered to an event."""
+    reply = {"code": decide(event)}
+    if event["action"] == "on_forward":
+        stream = f"{event['app']}/{event['stream']}{event['param']}"
+        reply["data"] = {"urls": [f"rtmp://{server}/{stream}" for server in FORWARD]}
+    return reply
+
+
 class Hook(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 10
@@ -67,10 +78,10 @@ class Hook(BaseHTTPRequestHandler):
         if not signed(self.headers.get("X-Millrace-Signature", ""), body):
             return self.answer(401, {"code": 1})
         try:
-            code = decide(json.loads(body))
+            reply = answer_to(json.loads(body))
         except (ValueError, KeyError, TypeError):
             return self.answer(400, {"code": 1})
-        self.answer(200, {"code": code})
+        self.answer(200, reply)
 
     def answer(self, status, what):
         text = json.dumps(what).encode()

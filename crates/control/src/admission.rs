@@ -8,7 +8,9 @@ use gate::{Answer, Event, Intent, Visit};
 
 use crate::access::{Access, Direction};
 use crate::exec::Programs;
+use crate::forward::Forwards;
 use crate::hooks::Hooks;
+use crate::telemetry::Telemetry;
 
 /// What decides, in order.
 #[derive(Clone)]
@@ -19,6 +21,10 @@ pub struct Admission {
     pub hooks: Hooks,
     /// Programs that run beside streams; they decide nothing.
     pub programs: Programs,
+    /// What goes to other servers.
+    pub forwards: Forwards,
+    /// What OpenTelemetry is told.
+    pub telemetry: Telemetry,
 }
 
 impl gate::Admission for Admission {
@@ -46,5 +52,7 @@ impl gate::Admission for Admission {
     fn tell(&self, event: Event<'_>) {
         self.hooks.tell(event);
         self.programs.tell(event);
+        self.forwards.tell(event);
+        self.telemetry.tell(event);
     }
 }

@@ -35,6 +35,7 @@ use crate::config::Patch;
 use crate::metrics;
 use crate::reload::{self, Report};
 use crate::sampler::Figures;
+use crate::telemetry::Open;
 pub use permission::Token;
 
 /// Reads the configuration anew and puts it in force, when the API asks for it.
@@ -129,6 +130,38 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) async fn answer(&self, ask: Ask) -> Response {
+        let mut span = self.span(&ask);
+        let response = self.answer_to(ask).await;
+        if let Some(span) = &mut span {
+            let status = response.status();
+            span.set("http.response.status_code", u64::from(status.as_u16()));
+            if status.is_server_error() {
+                span.fail(status.as_str());
+            }
+        }
+        response
+    }
+
+    /// The request for OpenTelemetry; `None` while nobody wants to know, and for what monitors ask
+    /// every few seconds.
+    fn span(&self, ask: &Ask) -> Option<Open> {
+        let path = ask.parts.uri.path();
+        if matches!(path, HEALTHY | READY | METRICS) {
+            return None;
+        }
+        let text = |name: &str| ask.parts.headers.get(name)?.to_str().ok();
+        let method = ask.parts.method.as_str();
+        // The endpoint and not what it was asked about: names are to be few.
+        let route: Vec<&str> = path.split('/').take(4).collect();
+        let name = format!("{method} {}", route.join("/"));
+        let mut span = self.figures.telemetry.request(&name, text("traceparent"))?;
+        span.set("http.request.method", method);
+        span.set("url.path", path);
+        span.set("network.peer.address", ask.peer.ip().to_canonical().to_string());
+        Some(span)
+    }
+
+    async fn answer_to(&self, ask: Ask) -> Response {
         let config = ask.host.config();
         let rules = transport::Rules::new(&ask, &config, self.token.as_ref());
         if ask.role.api && v2::is_ours(ask.parts.uri.path()) {

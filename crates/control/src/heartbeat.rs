@@ -112,7 +112,10 @@ pub async fn run(host: Arc<Host>, figures: Arc<Figures>) {
             url: &plan.url,
             agent: &agent,
             authorization: plan.authorization.as_deref(),
-            body: body(&plan, &host, &config, &figures),
+            content_type: "application/json",
+            headers: &[],
+            ca_file: "",
+            body: body(&plan, &host, &config, &figures).into(),
         };
         let sent = post.send(&wires, LIMIT).await;
         let beats = &figures.heartbeats;
@@ -126,7 +129,7 @@ pub async fn run(host: Arc<Host>, figures: Arc<Figures>) {
                 "heartbeat: {url} is not told that this server is there, until it is said here \
                  again: {e}"
             ),
-            Ok(()) if changed => tracing::info!(
+            Ok(_) if changed => tracing::info!(
                 "heartbeat: {url} is told every {} s that this server is there",
                 plan.interval.as_secs()
             ),

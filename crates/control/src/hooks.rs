@@ -13,11 +13,9 @@ mod desk;
 mod engine;
 mod error;
 mod event;
-mod names;
 pub(crate) mod post;
 pub mod reply;
 pub mod signature;
-mod tls;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +30,7 @@ use engine::Engine;
 use event::Hook;
 
 use crate::metrics::text::{Text, Type};
+use crate::telemetry::Telemetry;
 
 /// How often a flush looks whether all is told.
 const LOOK: Duration = Duration::from_millis(10);
@@ -53,6 +52,12 @@ impl Hooks {
         Self { engine: Arc::default(), cwd }
     }
 
+    /// The same, whose requests are told to OpenTelemetry. Before the first is made.
+    #[must_use]
+    pub fn with_telemetry(self, telemetry: Telemetry) -> Self {
+        Self { engine: Arc::new(Engine::telling(telemetry)), ..self }
+    }
+
     /// `on_connect`: may the connection stay?
     pub fn connect(&self, visit: &Arc<Visit>) -> Answer {
         self.ask(Hook::Connect, visit)
@@ -66,6 +71,16 @@ impl Hooks {
     /// `on_play`: may it play?
     pub fn play(&self, visit: &Arc<Visit>) -> Answer {
         self.ask(Hook::Play, visit)
+    }
+
+    /// `on_forward`: where does what it publishes go? `None` where the backend gives no list. The
+    /// client may leave while its answer is awaited.
+    pub fn destinations(
+        &self,
+        visit: &Visit,
+    ) -> impl Future<Output = Option<Vec<String>>> + Send + use<> {
+        let (engine, call) = (self.engine.clone(), about(Hook::Forward, visit));
+        async move { engine.destinations(call?).await }
     }
 
     fn ask(&self, hook: Hook, visit: &Arc<Visit>) -> Answer {
@@ -92,7 +107,7 @@ impl Hooks {
 
     fn segment(&self, visit: &Visit, segment: &Segment<'_>) {
         let (host, vhost) = (&visit.host, &*visit.stream.key.vhost);
-        let session = &visit.session.id;
+        let session = &visit.session;
         let body = || body::hls(visit, segment, &self.cwd);
         if let Some(call) = Call::new(host, vhost, Hook::Hls, session, body) {
             self.engine.notify(&host.control, call);
@@ -216,7 +231,7 @@ const FAMILIES: &[Family] = &[
 /// A callback about a client on a stream; `None` where nobody wants it.
 fn about(hook: Hook, visit: &Visit) -> Option<Call> {
     let body = || body::visit(hook, visit);
-    Call::new(&visit.host, &visit.stream.key.vhost, hook, &visit.session.id, body)
+    Call::new(&visit.host, &visit.stream.key.vhost, hook, &visit.session, body)
 }
 
 impl Engine {
@@ -237,5 +252,5 @@ impl Engine {
 fn closed(session: &SessionInfo) -> Option<Call> {
     let (host, detail) = (session.host()?, session.detail()?);
     let body = || body::close(&host.identity, session, detail);
-    Call::new(host, &detail.vhost, Hook::Close, &session.id, body)
+    Call::new(host, &detail.vhost, Hook::Close, session, body)
 }

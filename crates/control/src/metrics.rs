@@ -15,11 +15,24 @@ use gate::Host;
 use crate::api::build_date;
 use crate::sampler::Figures;
 use crate::sampler::ledger::is_listed;
-use text::Text;
 use text::Type::{Counter, Gauge, Histogram};
+use text::{Family, Text};
 
 /// The whole text.
 pub fn render(host: &Host, figures: &Figures) -> String {
+    let mut out = Text::default();
+    fill(&mut out, host, figures);
+    out.finish()
+}
+
+/// The same, not as text.
+pub(crate) fn families(host: &Host, figures: &Figures) -> Vec<Family> {
+    let mut out = Text::keeping();
+    fill(&mut out, host, figures);
+    out.into_families()
+}
+
+fn fill(out: &mut Text, host: &Host, figures: &Figures) {
     let streams = host.hub.all();
     let sessions = host.sessions.all();
     let sample = figures.sample();
@@ -30,8 +43,7 @@ pub fn render(host: &Host, figures: &Figures) -> String {
     let live = streams.iter().filter(|s| is_listed(s)).count() as u64;
     let active = streams.iter().filter(|s| s.is_active()).count() as u64;
 
-    let mut out = Text::default();
-    identity(&mut out, host);
+    identity(out, host);
     let percent = sample.process_percent * 100.0;
     out.one(
         "srs_cpu_percent",
@@ -90,18 +102,21 @@ pub fn render(host: &Host, figures: &Figures) -> String {
     out.one("millrace_event_listeners", "Listeners of `/api/v2/events`.", Gauge, listeners);
     let help = "Events that listeners were too slow for.";
     out.one("millrace_events_lost_total", help, Counter, figures.events.lost());
-    shards(&mut out, host);
+    shards(out, host);
     let help = "0 calm, 1 high, 2 critical, 3 new sessions are refused (circuit_breaker).";
     out.one("millrace_overload_level", help, Gauge, u64::from(host.overload()));
-    waits(&mut out, host);
-    traffic::vhosts(&mut out, figures, &streams);
+    waits(out, host);
+    traffic::vhosts(out, figures, &streams);
     if host.config().root().bool("exporter.streams") {
-        traffic::streams(&mut out, figures, &streams);
+        traffic::streams(out, figures, &streams);
     }
-    figures.hooks.render(&mut out);
-    figures.programs.render(&mut out);
-    figures.heartbeats.render(&mut out);
-    out.finish()
+    figures.hooks.render(out);
+    figures.programs.render(out);
+    if let Some(forwards) = &figures.forwards {
+        forwards.render(out);
+    }
+    figures.heartbeats.render(out);
+    figures.telemetry.render(out);
 }
 
 fn identity(out: &mut Text, host: &Host) {

@@ -23,8 +23,10 @@ use hub::Stream;
 use crate::api::Reload;
 use crate::events::Events;
 use crate::exec::Programs;
+use crate::forward::Forwards;
 use crate::heartbeat::Beats;
 use crate::hooks::Hooks;
+use crate::telemetry::Telemetry;
 use health::StreamHealth;
 use ledger::Ledger;
 use lines::Lines;
@@ -48,6 +50,10 @@ pub struct Figures {
     pub hooks: Hooks,
     /// Programs beside streams, which keep their own books.
     pub(crate) programs: Programs,
+    /// What goes to other servers, which keeps its own books.
+    pub(crate) forwards: Option<Forwards>,
+    /// What is told to OpenTelemetry.
+    pub(crate) telemetry: Telemetry,
     /// What came of the heartbeats.
     pub(crate) heartbeats: Beats,
 }
@@ -68,6 +74,8 @@ impl Figures {
             events: Events::default(),
             hooks,
             programs: Programs::default(),
+            forwards: None,
+            telemetry: Telemetry::default(),
             heartbeats: Beats::default(),
         }
     }
@@ -76,6 +84,20 @@ impl Figures {
     #[must_use]
     pub fn with_programs(mut self, programs: Programs) -> Self {
         self.programs = programs;
+        self
+    }
+
+    /// With what goes from this process to other servers.
+    #[must_use]
+    pub fn with_forwards(mut self, forwards: Forwards) -> Self {
+        self.forwards = Some(forwards);
+        self
+    }
+
+    /// With what this process tells OpenTelemetry.
+    #[must_use]
+    pub fn with_telemetry(mut self, telemetry: Telemetry) -> Self {
+        self.telemetry = telemetry;
         self
     }
 

@@ -7,6 +7,8 @@
 
 pub mod admission;
 pub mod conf;
+pub mod dial;
+pub mod forward;
 pub mod host;
 pub mod http;
 
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 pub use admission::{Admission, Answer, Event, Intent, OpenDoor, Refusal, Segment};
+pub use forward::{Forward, Forwarding};
 pub use host::{Host, HostParts};
 pub use identity::Identity;
 pub use limits::Limits;

@@ -324,9 +324,13 @@ impl Session {
         }
     }
 
-    /// The last log line of a session, at the level that the fault asks for.
+    /// The last log line of a session, at the level that the fault asks for; who wanted to be told
+    /// of ends is.
     pub fn closed(&self, close: &Close) {
         let info = &self.info;
+        if let Some(witness) = self.all.witness.get() {
+            witness.closed(info, close);
+        }
         let recv = info.counters.recv_bytes.load(Relaxed);
         let send = info.counters.send_bytes.load(Relaxed);
         let seconds = format!("{:.2}", info.alive().as_secs_f32());
@@ -405,6 +409,13 @@ pub struct Sessions {
     pub total: AtomicU64,
     /// Sessions that ended by an error.
     pub errors: AtomicU64,
+    witness: OnceLock<Box<dyn Witness>>,
+}
+
+/// Is told of the end of each session, on its shard: must not block.
+pub trait Witness: Send + Sync {
+    /// The session is over, for this reason.
+    fn closed(&self, session: &SessionInfo, close: &Close);
 }
 
 impl Sessions {
@@ -414,6 +425,11 @@ impl Sessions {
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names who is told of the ends of sessions. Once, at start.
+    pub fn set_witness(&self, witness: Box<dyn Witness>) {
+        let _ = self.witness.set(witness);
     }
 
     /// A new session with an id of its own.

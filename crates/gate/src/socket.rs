@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::future::poll_fn;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsStream;
 
 /// Kernel buffer for bytes not yet sent, per player. A stalled player then holds 33 kB in
 /// the kernel, not megabytes; at half, players of 8 Mbit/s would be written to in small pieces, at
@@ -33,9 +33,9 @@ impl Socket {
         Self::Tcp(Rc::new(tcp))
     }
 
-    /// Wraps an encrypted one.
-    pub fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self::Tls(Rc::new(RefCell::new(stream)))
+    /// Wraps an encrypted one, of either side.
+    pub fn tls(stream: impl Into<TlsStream<TcpStream>>) -> Self {
+        Self::Tls(Rc::new(RefCell::new(stream.into())))
     }
 
     /// The bare TCP socket, when bytes can be written to it as they are.

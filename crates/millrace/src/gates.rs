@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use control::forward::Forwards;
 use gate::http::{HttpGate, Mount};
 use gate::{Gate, Host};
 use hls::HlsGate;
@@ -11,7 +12,7 @@ use rtmp::RtmpGate;
 
 /// What this build can do, in the words of `/api/v1/features`.
 pub(crate) const FEATURES: &[&str] =
-    &["ssl", "hls", "callback", "api", "httpd", "stat", "tcp_nodelay", "mr"];
+    &["ssl", "hls", "callback", "api", "httpd", "stat", "forward", "tcp_nodelay", "mr"];
 
 /// Everything that serves.
 pub(crate) struct Gates {
@@ -22,9 +23,10 @@ pub(crate) struct Gates {
 
 impl Gates {
     /// Makes the gates. What speaks HTTP is put onto the HTTP ports, between `first`, who are
-    /// asked before, and `last`.
+    /// asked before, and `last`; what can push streams is told to `forwards`.
     pub(crate) fn new(
         host: &Arc<Host>,
+        forwards: &Forwards,
         first: Vec<Arc<dyn Mount>>,
         last: Vec<Arc<dyn Mount>>,
     ) -> io::Result<Self> {
@@ -36,12 +38,18 @@ impl Gates {
             http.mount(mount);
         }
         let (segments, weak) = (hls.clone(), Arc::downgrade(host));
-        host.hub.set_watchers(vec![Box::new(move |shard, event| {
-            if let Some(host) = weak.upgrade() {
-                segments.on_stream(&host, shard, event);
-            }
-        })]);
-        Ok(Self { rtmp: Arc::default(), http, hls })
+        let pushed = forwards.clone();
+        host.hub.set_watchers(vec![
+            Box::new(move |shard, event| {
+                if let Some(host) = weak.upgrade() {
+                    segments.on_stream(&host, shard, event);
+                }
+            }),
+            Box::new(move |_, event| pushed.on_stream(event)),
+        ]);
+        let rtmp: Arc<RtmpGate> = Arc::default();
+        forwards.set_roles(vec![rtmp.clone()]);
+        Ok(Self { rtmp, http, hls })
     }
 
     /// As the reload and the start see them.

@@ -12,6 +12,7 @@ use control::breaker;
 use control::config::{Diagnostic, Disk, Request, Severity};
 use control::exec::Programs;
 use control::files::FilesMount;
+use control::forward::Forwards;
 use control::heartbeat;
 use control::hooks::Hooks;
 use control::log;
@@ -20,6 +21,7 @@ use control::process::handover::{self, HandoverError, Inheritance, Origin, Prede
 use control::process::{self, Phase, PidFile, ProcessError};
 use control::reload::Reloader;
 use control::sampler::{self, Figures};
+use control::telemetry::{self, Telemetry};
 use gate::conf::Config;
 use gate::{Gate, Host, HostParts, Identity, Inherited, PrepareError};
 use hub::Hub;
@@ -228,8 +230,10 @@ async fn serve(
     let shards = hub::start_shards_with(workers(&config), sender)
         .map_err(|e| StartError::System("start the worker threads", e))?;
     let server_id = process::server_id(&config, !start.fileless);
-    let hooks = Hooks::new(std::env::current_dir().ok());
+    let telemetry = Telemetry::default();
+    let hooks = Hooks::new(std::env::current_dir().ok()).with_telemetry(telemetry.clone());
     let programs = Programs::default();
+    let forwards = Forwards::new(hooks.clone());
     let access = Access::new(Box::new(Disk));
     let host = Host::new(HostParts {
         hub: Hub::new(|_| format!("vid-{}", gate::identity::random_id(7))),
@@ -240,12 +244,17 @@ async fn serve(
             access: access.clone(),
             hooks: hooks.clone(),
             programs: programs.clone(),
+            forwards: forwards.clone(),
+            telemetry: telemetry.clone(),
         }),
         control,
         fileless: start.fileless,
         inherited: std::mem::take(&mut process.sockets),
     });
-    let figures = Arc::new(Figures::new(hooks.clone()).with_programs(programs.clone()));
+    let figures = Figures::new(hooks.clone()).with_programs(programs.clone());
+    let figures = figures.with_forwards(forwards.clone()).with_telemetry(telemetry.clone());
+    let figures = Arc::new(figures);
+    host.sessions.set_witness(Box::new(telemetry.clone()));
     let listening = Arc::new(AtomicBool::new(false));
     // The API reloads the gates, and the gates serve the API: the reloader learns of them later.
     let by_env = || start.request.env.get("SRS_CONFIG_FILE").cloned();
@@ -258,13 +267,15 @@ async fn serve(
         features: FEATURES,
         token: Some(token.clone()),
     });
-    let gates = Gates::new(&host, vec![api], vec![Arc::new(FilesMount), api_root])
+    let gates = Gates::new(&host, &forwards, vec![api], vec![Arc::new(FilesMount), api_root])
         .map_err(|e| StartError::System("start the disk writer", e))?;
     // Rules first: whoever comes when the ports open must find them.
     let first: Arc<dyn Gate> = Arc::new(access);
     let log_level: Arc<dyn Gate> = Arc::new(log.clone());
-    let prepared: Vec<Arc<dyn Gate>> =
-        std::iter::once(first).chain(gates.all()).chain([log_level]).collect();
+    let prepared: Vec<Arc<dyn Gate>> = std::iter::once(first)
+        .chain(gates.all())
+        .chain([log_level, Arc::new(forwards), Arc::new(telemetry.clone())])
+        .collect();
     reloader.set_gates(prepared.clone());
     let mut ready = Vec::new();
     for gate in &prepared {
@@ -293,6 +304,7 @@ async fn serve(
     process::notify(Phase::Ready);
     host.control.spawn(breaker::run(host.clone()));
     host.control.spawn(heartbeat::run(host.clone(), figures.clone()));
+    host.control.spawn(telemetry::run(host.clone(), telemetry.clone(), figures.clone()));
     host.control.spawn(sampler::run(host.clone(), figures, reloader.clone()));
     if start.demo {
         demo::publish(&host);
@@ -319,6 +331,7 @@ async fn serve(
     }
     hooks.flush(LAST_CALLBACKS).await;
     programs.end().await;
+    telemetry.flush(&host).await;
     tracing::info!("millrace stops");
     Ok(())
 }

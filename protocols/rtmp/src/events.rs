@@ -102,3 +102,26 @@ pub(crate) fn dropped(session: &str, reason: &str, total: u64) {
 pub(crate) fn unpublished(session: &str, stream: &str) {
     tracing::info!(session, "cleanup when unpublish, stream={stream}");
 }
+
+pub(crate) fn forwarding(session: &str, publisher: &str, stream: &str, to: &str) {
+    tracing::info!(session, publisher, "forward: publishes {stream} to {to}");
+}
+
+pub(crate) fn not_forwarded(publisher: &str, stream: &str, to: &str, why: &str) {
+    tracing::error!(session = publisher, "forward: {stream} cannot go to {to}: {why}");
+}
+
+pub(crate) fn forward_waits(publisher: &str, stream: &str, to: &str, failures: u32, why: &str) {
+    // The first says what is wrong, the powers of two that it goes on.
+    if failures.is_power_of_two() {
+        tracing::warn!(
+            session = publisher,
+            failures,
+            "forward: {stream} does not get to {to}: {why}; it is tried again and again"
+        );
+    }
+}
+
+pub(crate) fn forward_ended(session: &str, publisher: &str, stream: &str, why: &str) {
+    tracing::info!(session, publisher, "forward: {stream} goes there no more: {why}");
+}

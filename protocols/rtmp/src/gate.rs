@@ -1,19 +1,21 @@
-//! The RTMP ports, plain and TLS.
+//! The RTMP ports, plain and TLS; and what is pushed to other servers.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use gate::conf::Config;
 use gate::tls::Certificate;
-use gate::{Gate, Host, ListenerSet, PrepareError, Prepared, Wanted};
+use gate::{Forward, Forwarding, Gate, Host, ListenerSet, PrepareError, Prepared, Wanted};
+use hub::Shard;
 
 use crate::config::limits;
-use crate::connection;
 use crate::session::Limits;
+use crate::{connection, forward};
 
-/// Serves RTMP and RTMPS.
+/// Serves RTMP and RTMPS, and forwards by them.
 #[derive(Default)]
 pub struct RtmpGate {
     listeners: Arc<ListenerSet>,
@@ -103,5 +105,15 @@ impl Gate for RtmpGate {
 
     fn sockets(&self) -> Vec<std::net::TcpListener> {
         self.listeners.sockets()
+    }
+}
+
+impl Forward for RtmpGate {
+    fn takes(&self, destination: &str) -> bool {
+        forward::takes(destination)
+    }
+
+    fn begin(&self, shard: &Rc<Shard>, task: Forwarding) {
+        forward::spawn(shard, task);
     }
 }

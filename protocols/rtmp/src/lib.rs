@@ -10,6 +10,7 @@
 pub mod config;
 mod connection;
 mod events;
+mod forward;
 pub mod gate;
 pub mod metadata;
 pub mod packager;

@@ -24,13 +24,19 @@ pub struct RtmpForm {
     pub audio: bool,
     /// Video is wanted.
     pub video: bool,
+    /// It goes to a server, as a publisher sends it: metadata is to be kept there.
+    pub publish: bool,
 }
+
+const ON_META_DATA: &[u8] = b"\x02\x00\x0aonMetaData";
+const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 
 impl RtmpForm {
     /// For the hub. Players with equal parameters share one rendition.
     pub fn form(self) -> Form {
         let variant = u64::from(self.chunk_size)
             | u64::from(self.msid & 0xff_ffff) << 32
+            | u64::from(self.publish) << 61
             | u64::from(self.audio) << 62
             | u64::from(self.video) << 63;
         Form { name: "rtmp", variant, make: Box::new(move || Box::new(self)) }
@@ -45,7 +51,9 @@ impl RtmpForm {
         let Some(header) = wanted.then(|| flv::body_header(frame)).flatten() else { return };
         let media = Media::from(header.kind());
         let ms = u32::try_from(time.as_millis() & TIME_MASK).unwrap_or(0);
-        let parts: [&[u8]; 2] = [&header, &frame.payload];
+        let metadata = media == Media::Data && frame.payload.starts_with(ON_META_DATA);
+        let command: &[u8] = if self.publish && metadata { SET_DATA_FRAME } else { &[] };
+        let parts: [&[u8]; 3] = [command, &header, &frame.payload];
         // Longer than 16 MiB cannot have come in: the limit on messages is below.
         let _ = encode_message(
             out,
@@ -87,7 +95,8 @@ mod tests {
     use super::*;
     use crate::wire::chunk::{Decoder, Limits, Message};
 
-    const FORM: RtmpForm = RtmpForm { chunk_size: 128, msid: 1, audio: true, video: true };
+    const FORM: RtmpForm =
+        RtmpForm { chunk_size: 128, msid: 1, audio: true, video: true, publish: false };
 
     fn frame(codec: Codec, ms: i64, len: usize) -> Frame {
         let at = Timestamp::from_millis(ms);
@@ -152,6 +161,20 @@ mod tests {
     }
 
     #[test]
+    fn a_server_is_told_to_keep_the_metadata_and_a_player_is_not() {
+        let payload = [ON_META_DATA, b"\x05"].concat();
+        let metadata = Frame { payload: payload.clone().into(), ..frame(Codec::ScriptData, 0, 0) };
+        for (publish, wanted) in
+            [(false, payload.clone()), (true, [SET_DATA_FRAME, &payload].concat())]
+        {
+            let mut wire = Vec::new();
+            RtmpForm { publish, ..FORM }.push(&metadata, &mut wire);
+            let told = decode(&wire);
+            assert_eq!((told[0].type_id, &told[0].body[..]), (18, &wanted[..]), "{publish}");
+        }
+    }
+
+    #[test]
     fn different_parameters_are_different_renditions() {
         let all = [
             FORM,
@@ -159,6 +182,7 @@ mod tests {
             RtmpForm { msid: 2, ..FORM },
             RtmpForm { audio: false, ..FORM },
             RtmpForm { video: false, ..FORM },
+            RtmpForm { publish: true, ..FORM },
         ];
         let mut variants: Vec<u64> = all.iter().map(|f| f.form().variant).collect();
         variants.sort_unstable();

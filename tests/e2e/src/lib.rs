@@ -4,7 +4,7 @@
 //! started, when it is dropped. [`program`] runs foreign programs with a time limit; [`sample`]
 //! makes the media once; [`record`] plays a stream by every protocol and keeps what came;
 //! [`probe`] says what it is; [`own`] is a publisher and a player of RTMP for what no program can
-//! be made to send or tell; [`web`] is a web server for callbacks. Apart from `own` nothing here
+//! be made to send or tell; [`web`] is a web server for callbacks, [`collector`] one of OpenTelemetry. Apart from `own` nothing here
 //! knows a crate of the workspace: what a user can see is all that these tests see.
 //!
 //! Environment: `MILLRACE_BIN` (the binary), `MILLRACE_E2E_DIR` (logs, captures, samples),
@@ -13,6 +13,7 @@
 //! (the folder that Python finds it in). `cargo xtask test` sets them.
 #![allow(clippy::print_stderr, reason = "a failed test shows the server's log")]
 
+pub mod collector;
 pub mod http;
 pub mod own;
 pub mod playlist;

@@ -221,6 +221,20 @@ impl Server {
         Ok(())
     }
 
+    /// Kills it and starts it again, on the same ports with its configuration file, which it must
+    /// have; ready when this returns.
+    pub fn restart(&mut self) -> Result<()> {
+        self.program.kill();
+        let mut command = Command::new(crate::binary()?);
+        command.current_dir(&self.dir).env("NO_COLOR", "1").env("RUST_BACKTRACE", "1");
+        command.arg("-c").arg(self.dir.join("millrace.conf"));
+        self.program = Program::start(command, &self.dir, "server-again")?;
+        let api = self.api_address()?;
+        until("the server is not ready again", || {
+            (http::get(api, "/readyz").ok()?.status == 200).then_some(())
+        })
+    }
+
     /// SIGHUP.
     pub fn reload(&self) -> Result<()> {
         self.program.signal(Signal::HUP)

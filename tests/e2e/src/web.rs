@@ -13,6 +13,8 @@ use crate::{Context, PATIENCE, Result, until};
 /// One callback.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// Its headers, names in lower case.
+    pub head: Vec<(String, String)>,
     /// Its body.
     pub body: Value,
 }
@@ -23,6 +25,11 @@ impl Call {
         self.body.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// A header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// Which callback it is.
     pub fn action(&self) -> &str {
         self.text("action")
@@ -30,10 +37,12 @@ impl Call {
 }
 
 /// What is answered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Say {
     /// Yes.
     Yes,
+    /// This JSON.
+    Json(Value),
     /// No.
     No,
     /// Nothing, until the other side goes.
@@ -120,13 +129,16 @@ impl Drop for Web {
 
 fn serve(mut tcp: TcpStream, shared: &Shared, answer: &Answer) {
     let _ = tcp.set_read_timeout(Some(PATIENCE));
-    let Some(body) = read(&mut tcp) else { return };
-    let call = Call { body };
+    let Some(call) = read(&mut tcp) else { return };
     shared.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
     let say = answer(&call);
     let ok = |length: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
     let _ = match say {
         Say::Yes => tcp.write_all((ok(1) + "0").as_bytes()),
+        Say::Json(json) => {
+            let json = json.to_string();
+            tcp.write_all((ok(json.len()) + &json).as_bytes())
+        }
         Say::No => tcp.write_all((ok(10) + "{\"code\":1}").as_bytes()),
         Say::Nothing => tcp.read(&mut [0]).map(drop),
         Say::Close => Ok(()),
@@ -145,16 +157,21 @@ fn serve(mut tcp: TcpStream, shared: &Shared, answer: &Answer) {
     };
 }
 
-fn read(tcp: &mut TcpStream) -> Option<Value> {
+fn read(tcp: &mut TcpStream) -> Option<Call> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         tcp.read_exact(&mut byte).ok()?;
         head.extend_from_slice(&byte);
     }
-    let head = String::from_utf8(head).ok()?.to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
-    let mut body = vec![0; length.parse().ok()?];
+    let head = String::from_utf8(head).ok()?;
+    let pair = |line: &str| {
+        let (name, value) = line.split_once(": ")?;
+        Some((name.to_ascii_lowercase(), value.to_owned()))
+    };
+    let head: Vec<(String, String)> = head.lines().filter_map(pair).collect();
+    let length = head.iter().find(|(name, _)| name == "content-length")?.1.parse().ok()?;
+    let mut body = vec![0; length];
     tcp.read_exact(&mut body).ok()?;
-    serde_json::from_slice(&body).ok()
+    Some(Call { head, body: serde_json::from_slice(&body).ok()? })
 }

@@ -6,6 +6,7 @@ mod access;
 mod api;
 mod core;
 mod exec;
+mod forward;
 mod heartbeat;
 mod hls;
 mod hooks;
@@ -15,6 +16,7 @@ mod media_tools;
 mod planned;
 mod rtc;
 mod rtmp;
+mod telemetry;
 
 use std::sync::Arc;
 
@@ -29,7 +31,9 @@ pub const PARTS: &[&[Directive]] = &[
     api::DIRECTIVES,
     access::DIRECTIVES,
     heartbeat::DIRECTIVES,
+    telemetry::DIRECTIVES,
     exec::DIRECTIVES,
+    forward::DIRECTIVES,
     planned::DIRECTIVES,
     hooks::DIRECTIVES,
     rtc::DIRECTIVES,

@@ -48,6 +48,16 @@ const BETTER: &[(&str, &str, &str)] = &[
         "通知会重试；可签名、可校验证书",
     ),
     (
+        "vhost.forward.destination",
+        "`rtmps` and whole addresses, too; seen in API and metrics; a reload leaves what stays alone",
+        "另支持 `rtmps` 与完整地址；API 与指标可见；重新加载不影响保留的目标",
+    ),
+    (
+        "vhost.forward.backend",
+        "when it fails, the publisher goes on and the stream goes nowhere",
+        "失败时不影响推流，只是不转推",
+    ),
+    (
         "vhost.hls.hls_storage",
         "`http_server` serves what is in memory",
         "内存中的切片由 `http_server` 直接提供",

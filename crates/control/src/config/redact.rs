@@ -9,6 +9,21 @@ pub(crate) const HIDDEN: &str = "***";
 const SECRET: &[&str] =
     &["password", "passwd", "passphrase", "secret", "token", "jwt", "credential"];
 
+/// Whole addresses here end in the name of a stream, which often is a key.
+const DESTINATIONS: &str = "vhost.forward.destination";
+
+/// An address of a stream without the stream.
+fn without_stream(text: &str) -> String {
+    let path =
+        text.find("://").and_then(|at| Some((at, text.get(at.checked_add(3)?..)?.find('/')?)));
+    match (path, text.trim_end_matches('/').rsplit_once('/')) {
+        (Some(_), Some((before, last))) if !before.ends_with('/') && !last.is_empty() => {
+            format!("{before}/{HIDDEN}")
+        }
+        _ => text.to_owned(),
+    }
+}
+
 /// Whether the value of a directive is a secret, by its name. A path that leads to a key is none.
 fn is_secret(name: &str, kind: Option<Kind>) -> bool {
     if kind.is_some_and(|kind| matches!(kind, Kind::Path | Kind::Bool) || kind.is_block()) {
@@ -56,6 +71,9 @@ fn is_hidden(path: &str, row: Option<&Directive>) -> bool {
 pub(crate) fn words(path: &str, row: Option<&Directive>, words: &[&str]) -> Vec<String> {
     if is_hidden(path, row) {
         return words.iter().filter(|w| !w.is_empty()).map(|_| HIDDEN.to_owned()).collect();
+    }
+    if path == DESTINATIONS {
+        return words.iter().map(|text| without_stream(&word(text))).collect();
     }
     // `-password X` among the words of a command: the word after such a name.
     let mut hide = false;
@@ -122,6 +140,24 @@ mod tests {
         assert_eq!(word("0.0.0.0:1985"), "0.0.0.0:1985");
         let told = words("vhost.exec.publish", None, &["a", "-password", "x", "y"]);
         assert_eq!(told, ["a", "-password", HIDDEN, "y"]);
+    }
+
+    #[test]
+    fn a_destination_loses_the_stream_which_often_is_a_key() {
+        let told = words(
+            DESTINATIONS,
+            None,
+            &[
+                "o:1935",
+                "rtmps://o",
+                "rtmp://o/",
+                "rtmp://u@o:1/app/in/key?k=v",
+                "rtmp://o/live/key",
+            ],
+        );
+        let wanted =
+            ["o:1935", "rtmps://o", "rtmp://o/", "rtmp://***@o:1/app/in/***", "rtmp://o/live/***"];
+        assert_eq!(told, wanted);
     }
 
     proptest! {

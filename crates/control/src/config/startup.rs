@@ -165,6 +165,8 @@ impl<'a> Check<'a> {
             let message = "`forward` and `publish.kickoff_for_idle` exclude each other";
             self.refuse(vhost, "publish.kickoff_for_idle", message);
         }
+        self.programs(vhost);
+        self.forwards(vhost);
         self.callbacks(vhost);
         let mut ids: Vec<&str> = Vec::new();
         for ingest in vhost.nodes().iter().filter(|node| node.name == "ingest") {
@@ -173,6 +175,58 @@ impl<'a> Check<'a> {
                 self.report.at(Severity::Error, ingest.span, message);
             }
             ids.push(ingest.first_arg());
+        }
+    }
+
+    /// Lines of `exec` that run nothing. Warnings only: SRS starts with them, too.
+    fn programs(&mut self, vhost: &Section<'a>) {
+        let blocks = vhost.nodes().iter().filter(|node| node.name == "exec");
+        for line in blocks.flat_map(Node::nodes) {
+            let row = self.config.table().get(&format!("vhost.exec.{}", line.name));
+            let runs = row.is_some_and(|row| row.kind == Kind::Line);
+            let program = line.first_arg().trim_start_matches(['1', '2']);
+            if runs && (line.first_arg().is_empty() || program.starts_with('>')) {
+                let message = format!("`{}` names no program, so nothing is run", line.name);
+                self.report.at(Severity::Warning, line.span, message);
+                self.report.help(format!("write `{} /path/of/program arguments;`", line.name));
+            }
+        }
+    }
+
+    /// Destinations that lead nowhere. Warnings only: SRS starts with them, too.
+    fn forwards(&mut self, vhost: &Section<'a>) {
+        if !vhost.bool("forward.enabled") {
+            return;
+        }
+        let backend = vhost.str("forward.backend");
+        let destinations = vhost.list("forward.destination");
+        let mut warn = |path: &str, message: String, help: &str| {
+            let place = self.place(vhost, path);
+            self.report.say(Severity::Warning, place, message);
+            self.report.help(help.to_owned());
+        };
+        match Address::parse(backend) {
+            Err(error) if !backend.is_empty() => {
+                let help = "write `http://host[:port]/path` or `https://...`";
+                warn("forward.backend", format!("`backend` cannot be asked: {error}"), help);
+            }
+            Ok(_) => {
+                if !destinations.is_empty() {
+                    let message = "`destination` is not looked at, since `backend` is asked";
+                    warn("forward.destination", message.to_owned(), "remove one of them");
+                }
+            }
+            Err(_) => {
+                if destinations.is_empty() {
+                    let message = "`forward` is on, but nothing says where to";
+                    warn("forward.enabled", message.to_owned(), "write `destination host:port;`");
+                }
+                for to in destinations.into_iter().filter(|to| !is_server(to)) {
+                    let message = format!("`{to}` is no destination");
+                    let help = "write `host[:port]` or `rtmp://host[:port]/app/stream`";
+                    warn("forward.destination", message, help);
+                }
+            }
         }
     }
 
@@ -232,6 +286,14 @@ impl<'a> Check<'a> {
             self.ignored(&full, node.nodes(), told);
         }
     }
+}
+
+/// Whether a destination names a server and, if any, a port.
+fn is_server(destination: &str) -> bool {
+    let rest = destination.split_once("://").map_or(destination, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    // With the scheme of another protocol the same rules hold.
+    Address::parse(&format!("http://{authority}/")).is_ok()
 }
 
 fn is_on(block: &Section<'_>, row: &gate::conf::Directive, name: &str) -> bool {

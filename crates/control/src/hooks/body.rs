@@ -72,6 +72,13 @@ pub(super) fn visit(hook: Hook, visit: &Visit) -> String {
     let (stream, tc_url) = names(detail);
     let head = head(&visit.host.identity, hook, &visit.session, detail);
     let object = match hook {
+        Hook::Forward => {
+            return head
+                .text("tcUrl", &tc_url)
+                .text("stream", stream)
+                .text("param", &detail.param)
+                .end();
+        }
         Hook::Connect => {
             return head
                 .text("stream", stream)

@@ -4,13 +4,14 @@
 //! question must not be asked twice to find that out.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use gate::conf::VhostSection;
+use gate::dial::Dial;
 use gate::http::client::Address;
 use gate::identity::random_id;
-use gate::{Host, Identity};
+use gate::{Host, Identity, SessionInfo};
 use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -22,10 +23,9 @@ use tokio::net::TcpStream;
 
 use super::error::HookError;
 use super::event::Hook;
-use super::names::Names;
 use super::reply::{self, MAX_REPLY, ReplyError};
 use super::signature;
-use super::tls::Trust;
+use crate::telemetry::{Kind, Open, Telemetry};
 
 /// Longest head of a reply.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
@@ -65,8 +65,8 @@ impl Options {
 /// What it takes to reach web servers.
 #[derive(Default)]
 pub(crate) struct Wires {
-    names: Names,
-    trust: Trust,
+    dial: Dial,
+    telemetry: Telemetry,
 }
 
 /// A connection to a web server, in the clear or inside TLS.
@@ -74,6 +74,11 @@ pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 impl Wires {
+    /// Those whose use is told.
+    pub(super) fn telling(telemetry: Telemetry) -> Self {
+        Self { dial: Dial::default(), telemetry }
+    }
+
     /// A new connection to the server of `address`. The caller sets the time limit.
     pub(super) async fn connect(
         &self,
@@ -81,14 +86,14 @@ impl Wires {
         ca_file: &str,
     ) -> Result<Box<dyn Wire>, HookError> {
         let origin = &address.origin;
-        let at = self.names.find(&origin.host, origin.port).await.map_err(HookError::Name)?;
+        let at = self.dial.find(&origin.host, origin.port).await.map_err(HookError::Name)?;
         let tcp = TcpStream::connect(at.as_slice()).await.map_err(HookError::Connect)?;
         // Head and body are one small packet; waiting for more gains nothing.
         let _ = tcp.set_nodelay(true);
         if !origin.tls {
             return Ok(Box::new(tcp));
         }
-        let connector = self.trust.connector(ca_file)?;
+        let connector = self.dial.connector(ca_file)?;
         let invalid = |e| HookError::Tls(std::io::Error::other(e));
         let name = ServerName::try_from(origin.host.clone()).map_err(invalid)?;
         Ok(Box::new(connector.connect(name, tcp).await.map_err(HookError::Tls)?))
@@ -102,6 +107,8 @@ pub(super) struct Call {
     pub(super) vhost: String,
     /// The session.
     pub(super) session: Arc<str>,
+    /// When that began.
+    opened: Instant,
     pub(super) urls: Vec<String>,
     pub(super) options: Options,
     body: Bytes,
@@ -118,23 +125,20 @@ impl Call {
         host: &Host,
         vhost: &str,
         hook: Hook,
-        session: &Arc<str>,
+        session: &SessionInfo,
         body: impl FnOnce() -> String,
     ) -> Option<Self> {
         let config = host.config();
         let vhost = config.vhost(vhost)?;
-        if !vhost.bool("http_hooks.enabled") {
-            return None;
-        }
-        let urls: Vec<String> =
-            vhost.list(hook.directive()).into_iter().map(str::to_owned).collect();
+        let urls = urls(&vhost, hook);
         if urls.is_empty() {
             return None;
         }
         Some(Self {
             hook,
             vhost: vhost.name().to_owned(),
-            session: session.clone(),
+            session: session.id.clone(),
+            opened: session.opened,
             urls,
             options: Options::read(&vhost),
             body: body().into(),
@@ -151,16 +155,62 @@ impl Call {
 
     /// Makes the request to one of the URLs. Cancel safe: dropping it closes the connection.
     pub(super) async fn make(&self, wires: &Wires, url: &str) -> Result<(), HookError> {
+        let body = self.answer(wires, url).await?;
+        if !self.hook.is_fetch() {
+            reply::decode(&body)?;
+        }
+        Ok(())
+    }
+
+    /// The same, and gives the body of the reply, whatever that says; nothing of a fetch.
+    pub(super) async fn answer(&self, wires: &Wires, url: &str) -> Result<Vec<u8>, HookError> {
+        let mut span = self.span(wires, url);
+        let traceparent = span.as_ref().map(|span| span.context.traceparent());
         let exchange = async {
             let address = Address::parse(url)?;
             let stream = wires.connect(&address, &self.options.ca_file).await?;
-            self.exchange(stream, &address).await
+            self.exchange(stream, &address, traceparent.as_deref()).await
         };
         let limit = self.limit();
-        tokio::time::timeout(limit, exchange).await.map_err(|_| HookError::Timeout(limit))?
+        let made = tokio::time::timeout(limit, exchange).await;
+        let made = made.map_err(|_| HookError::Timeout(limit)).flatten();
+        if let Some(span) = &mut span {
+            self.tell(span, &made);
+        }
+        made
     }
 
-    fn request(&self, address: &Address) -> Result<Request<Full<Bytes>>, HookError> {
+    /// The request as a part of its session; `None` while nobody wants to know. One that is
+    /// withdrawn ends without an outcome.
+    fn span(&self, wires: &Wires, url: &str) -> Option<Open> {
+        let name = self.hook.name();
+        let mut span = wires.telemetry.part(name, Kind::Client, &self.session, self.opened)?;
+        span.set("millrace.vhost", self.vhost.as_str());
+        span.set("url.full", shown(url));
+        span.set("http.request.method", if self.hook.is_fetch() { "GET" } else { "POST" });
+        Some(span)
+    }
+
+    fn tell(&self, span: &mut Open, made: &Result<Vec<u8>, HookError>) {
+        let meaning = made.as_ref().map_err(ToString::to_string).and_then(|body| {
+            let meaning = match self.hook {
+                Hook::Forward => reply::decode_urls(body).map(drop),
+                hook if hook.is_fetch() => Ok(()),
+                _ => reply::decode(body),
+            };
+            meaning.map_err(|error| error.to_string())
+        });
+        span.set("millrace.outcome", if meaning.is_ok() { "yes" } else { "no" });
+        if let Err(error) = meaning {
+            span.fail(error);
+        }
+    }
+
+    fn request(
+        &self,
+        address: &Address,
+        traceparent: Option<&str>,
+    ) -> Result<Request<Full<Bytes>>, HookError> {
         let bad = HookError::Address(gate::http::client::AddressError::Authority);
         let uri: http::Uri = address.path.parse().map_err(|_| bad)?;
         let mut request = Request::new(Full::new(self.body.clone()));
@@ -180,6 +230,7 @@ impl Call {
             (header::CONTENT_TYPE.as_str(), (!fetch).then_some("application/json")),
             (DELIVERY, (!fetch).then_some(self.delivery.as_str())),
             (signature::HEADER, signed.as_deref()),
+            ("traceparent", traceparent),
         ] {
             if let Some(value) = value.and_then(|v| HeaderValue::from_str(v).ok()) {
                 headers.insert(name_of(name), value);
@@ -188,19 +239,24 @@ impl Call {
         Ok(request)
     }
 
-    async fn exchange(&self, stream: Box<dyn Wire>, address: &Address) -> Result<(), HookError> {
-        let request = self.request(address)?;
+    async fn exchange(
+        &self,
+        stream: Box<dyn Wire>,
+        address: &Address,
+        traceparent: Option<&str>,
+    ) -> Result<Vec<u8>, HookError> {
+        let request = self.request(address, traceparent)?;
         let mut builder = http1::Builder::new();
         builder.title_case_headers(true).max_buf_size(MAX_HEAD);
         let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         let answer = async {
             let response = sender.send_request(request).await?;
             if self.hook.is_fetch() {
-                return self.taste(response.into_body()).await;
+                self.taste(response.into_body()).await?;
+                return Ok(Vec::new());
             }
             reply::check_status(response.status().as_u16())?;
-            let body = read(response.into_body()).await?;
-            Ok(reply::decode(&body)?)
+            read(response.into_body()).await
         };
         let drive = async {
             // What goes wrong is told to whoever waits for the answer.
@@ -209,7 +265,7 @@ impl Call {
         };
         tokio::select! {
             answer = answer => answer,
-            () = drive => Ok(()), // never ready
+            () = drive => Ok(Vec::new()), // never ready
         }
     }
 
@@ -224,6 +280,17 @@ impl Call {
         }
         Ok(())
     }
+}
+
+/// The URLs of a callback that is switched on.
+fn urls(vhost: &VhostSection<'_>, hook: Hook) -> Vec<String> {
+    let listed = match hook {
+        // Of several the first counts, as with SRS.
+        Hook::Forward => vec![vhost.str(hook.directive())],
+        _ if vhost.bool("http_hooks.enabled") => vhost.list(hook.directive()),
+        _ => Vec::new(),
+    };
+    listed.into_iter().filter(|url| !url.is_empty()).map(str::to_owned).collect()
 }
 
 fn name_of(name: &'static str) -> http::HeaderName {

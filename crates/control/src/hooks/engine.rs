@@ -20,6 +20,8 @@ use super::call::{Call, Wires, shown};
 use super::desk::{Count, Desk, Desks, Place};
 use super::error::HookError;
 use super::event::Hook;
+use super::reply;
+use crate::telemetry::Telemetry;
 
 /// Jobs that may wait in one lane. A session makes a handful; segments add one every few seconds.
 const LANE: usize = 256;
@@ -76,6 +78,11 @@ fn end_of(hook: Hook, visit: &Arc<Visit>) -> Option<Event<'_>> {
 }
 
 impl Engine {
+    /// One whose requests are told to OpenTelemetry.
+    pub(super) fn telling(telemetry: Telemetry) -> Self {
+        Self { wires: Wires::telling(telemetry), ..Self::default() }
+    }
+
     fn lanes(&self) -> MutexGuard<'_, HashMap<Key, Lane>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -290,11 +297,38 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Asks where a stream goes. No answer is no destination; it has been told and counted.
+    pub(super) async fn destinations(&self, call: Call) -> Option<Vec<String>> {
+        let desk = self.desks.of(&call.vhost, call.hook);
+        let url = call.urls.first()?;
+        let limit = call.limit();
+        let asked = match timeout(limit, desk.questions.acquire()).await {
+            Ok(_permit) => call.answer(&self.wires, url).await,
+            Err(_) => Err(HookError::Timeout(limit)),
+        };
+        let urls = asked.and_then(|body| Ok(reply::decode_urls(&body)?));
+        book(&desk, &urls);
+        match urls {
+            Ok(urls) => {
+                desk.count(Count::Allowed);
+                Some(urls)
+            }
+            Err(error) => {
+                let no = error.is_no();
+                desk.count(if no { Count::Denied } else { Count::DeniedUnasked });
+                report(&call, url, &error);
+                None
+            }
+        }
+    }
+}
+
 const OVERTAKEN: &str = "a question about the session could not wait for it any longer";
 
-fn book(desk: &Desk, made: &Result<(), HookError>) {
+fn book<T>(desk: &Desk, made: &Result<T, HookError>) {
     desk.count(match made {
-        Ok(()) => Count::RequestYes,
+        Ok(_) => Count::RequestYes,
         Err(error) if error.is_no() => Count::RequestNo,
         Err(_) => Count::RequestFailed,
     });

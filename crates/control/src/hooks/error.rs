@@ -1,9 +1,9 @@
 //! Why a callback brought no yes.
 
+use gate::dial::TrustError;
 use gate::http::client::AddressError;
 
 use super::reply::ReplyError;
-use super::tls::TrustError;
 
 /// Why a callback brought no yes.
 #[derive(Debug, thiserror::Error)]

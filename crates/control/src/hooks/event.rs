@@ -11,6 +11,8 @@ pub(super) enum Hook {
     Stop,
     Hls,
     HlsNotify,
+    /// The backend of `forward`: where does a stream go?
+    Forward,
 }
 
 impl Hook {
@@ -25,6 +27,7 @@ impl Hook {
             Self::Stop => "on_stop",
             Self::Hls => "on_hls",
             Self::HlsNotify => "on_hls_notify",
+            Self::Forward => "on_forward",
         }
     }
 
@@ -39,12 +42,13 @@ impl Hook {
             Self::Stop => "http_hooks.on_stop",
             Self::Hls => "http_hooks.on_hls",
             Self::HlsNotify => "http_hooks.on_hls_notify",
+            Self::Forward => "forward.backend",
         }
     }
 
     /// Somebody waits for its answer.
     pub(super) const fn is_question(self) -> bool {
-        matches!(self, Self::Connect | Self::Publish | Self::Play)
+        matches!(self, Self::Connect | Self::Publish | Self::Play | Self::Forward)
     }
 
     /// Called for each of several URLs, whatever came of the one before; the reply is not looked at.

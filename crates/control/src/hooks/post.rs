@@ -1,10 +1,10 @@
-//! One JSON body by POST, for what wants to be told and not asked.
+//! One body by POST, for what wants to be told and not asked.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use gate::http::client::{Address, AddressError};
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -21,28 +21,40 @@ pub(crate) struct Post<'a> {
     pub(crate) agent: &'a str,
     /// The `Authorization` header, where there is one.
     pub(crate) authorization: Option<&'a str>,
-    /// JSON.
-    pub(crate) body: String,
+    pub(crate) content_type: &'static str,
+    /// More headers.
+    pub(crate) headers: &'a [(String, String)],
+    /// The certificates to trust; any, when empty.
+    pub(crate) ca_file: &'a str,
+    pub(crate) body: Bytes,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
 }
 
 impl Post<'_> {
     /// Makes the request and waits for the answer, whatever it says, for `limit` at most. Cancel
     /// safe: dropping it closes the connection.
-    pub(crate) async fn send(self, wires: &Wires, limit: Duration) -> Result<(), HookError> {
+    pub(crate) async fn send(self, wires: &Wires, limit: Duration) -> Result<Answer, HookError> {
         tokio::time::timeout(limit, self.exchange(wires))
             .await
             .map_err(|_| HookError::Timeout(limit))?
     }
 
-    async fn exchange(self, wires: &Wires) -> Result<(), HookError> {
+    async fn exchange(self, wires: &Wires) -> Result<Answer, HookError> {
         let address = Address::parse(self.url)?;
+        let stream = wires.connect(&address, self.ca_file).await?;
         let request = self.request(&address)?;
-        let stream = wires.connect(&address, "").await?;
         let mut builder = http1::Builder::new();
         builder.title_case_headers(true).max_buf_size(MAX_HEAD);
         let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         let answer = async {
-            let mut body = sender.send_request(request).await?.into_body();
+            let response = sender.send_request(request).await?;
+            let status = response.status().as_u16();
+            let mut body = response.into_body();
             // What is read of it keeps the other side from seeing its answer cut off.
             let mut read = 0usize;
             while let Some(frame) = body.frame().await {
@@ -51,7 +63,7 @@ impl Post<'_> {
                     break;
                 }
             }
-            Ok(())
+            Ok(Answer { status })
         };
         let drive = async {
             // What goes wrong is told to whoever waits for the answer.
@@ -60,7 +72,7 @@ impl Post<'_> {
         };
         tokio::select! {
             answer = answer => answer,
-            () = drive => Ok(()), // never ready
+            () = drive => Ok(Answer { status: 0 }), // never ready
         }
     }
 
@@ -68,7 +80,7 @@ impl Post<'_> {
         let path = address.path.split('?').next().unwrap_or_default();
         let bad = HookError::Address(AddressError::Authority);
         let uri: http::Uri = path.parse().map_err(|_| bad)?;
-        let mut request = Request::new(Full::new(self.body.into()));
+        let mut request = Request::new(Full::new(self.body));
         *request.uri_mut() = uri;
         *request.method_mut() = Method::POST;
         let authority = address.origin.authority();
@@ -77,10 +89,16 @@ impl Post<'_> {
             (header::HOST, Some(authority.as_str())),
             (header::CONNECTION, Some("Keep-Alive")),
             (header::USER_AGENT, Some(self.agent)),
-            (header::CONTENT_TYPE, Some("application/json")),
+            (header::CONTENT_TYPE, Some(self.content_type)),
             (header::AUTHORIZATION, self.authorization),
         ] {
             if let Some(value) = value.and_then(|v| HeaderValue::from_str(v).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        for (name, value) in self.headers {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
                 headers.insert(name, value);
             }
         }

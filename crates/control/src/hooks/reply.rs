@@ -8,6 +8,9 @@ pub const MAX_REPLY: usize = 64 * 1024;
 /// Deepest nesting of a reply: `{"code":0,"data":{...}}` has two levels.
 pub const MAX_DEPTH: usize = 32;
 
+/// Destinations of one stream. Sites have two or three; each is a connection of its own.
+pub const MAX_URLS: usize = 64;
+
 /// A reply that is not a yes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -39,6 +42,12 @@ pub enum ReplyError {
     /// A code that is not 0.
     #[error("the reply has code {0}")]
     Code(i64),
+    /// A yes that should name destinations, and has no list of them.
+    #[error("the reply has no list of text as data.urls")]
+    NoUrls,
+    /// More than [`MAX_URLS`] destinations.
+    #[error("the reply names {0} destinations, more than {MAX_URLS}")]
+    TooManyUrls(usize),
 }
 
 impl ReplyError {
@@ -47,6 +56,7 @@ impl ReplyError {
         match self {
             Self::Status(_) => 4005,
             Self::NoCode | Self::Code(_) => 3064,
+            Self::NoUrls | Self::TooManyUrls(_) => 1030,
             _ => 3008,
         }
     }
@@ -84,6 +94,11 @@ pub const fn check_status(status: u16) -> Result<(), ReplyError> {
 /// # Errors
 /// [`ReplyError`]: always the fault of the callback's server.
 pub fn decode(body: &[u8]) -> Result<(), ReplyError> {
+    read(body).map(drop)
+}
+
+/// What a yes holds.
+fn read(body: &[u8]) -> Result<Value, ReplyError> {
     if body.len() > MAX_REPLY {
         return Err(ReplyError::TooLong);
     }
@@ -93,16 +108,33 @@ pub fn decode(body: &[u8]) -> Result<(), ReplyError> {
     if depth(body) > MAX_DEPTH {
         return Err(ReplyError::TooDeep);
     }
-    match serde_json::from_slice(body).map_err(|_| ReplyError::NotJson)? {
-        Value::Number(number) if number.as_i64() == Some(0) => Ok(()),
+    let value = serde_json::from_slice(body).map_err(|_| ReplyError::NotJson)?;
+    match &value {
+        Value::Number(number) if number.as_i64() == Some(0) => Ok(value),
         Value::Number(number) => Err(ReplyError::Number(number.to_string())),
         Value::Object(object) => match object.get("code").and_then(Value::as_i64) {
-            Some(0) => Ok(()),
+            Some(0) => Ok(value),
             Some(code) => Err(ReplyError::Code(code)),
             None => Err(ReplyError::NoCode),
         },
         _ => Err(ReplyError::Shape),
     }
+}
+
+/// The destinations that a yes to `on_forward` names: `{"code":0,"data":{"urls":["rtmp://..."]}}`.
+/// None may be named, but the list must be there.
+///
+/// # Errors
+/// [`ReplyError`]: always the fault of the callback's server.
+pub fn decode_urls(body: &[u8]) -> Result<Vec<String>, ReplyError> {
+    let reply = read(body)?;
+    let list = reply.get("data").and_then(|data| data.get("urls")).and_then(Value::as_array);
+    let list = list.ok_or(ReplyError::NoUrls)?;
+    if list.len() > MAX_URLS {
+        return Err(ReplyError::TooManyUrls(list.len()));
+    }
+    let text = |url: &Value| url.as_str().map(str::to_owned).ok_or(ReplyError::NoUrls);
+    list.iter().map(text).collect()
 }
 
 /// How deep brackets outside of strings go.
@@ -186,6 +218,30 @@ mod tests {
         // Brackets inside of strings nest nothing.
         let text = format!(r#"{{"code":0,"x":"\"{}"}}"#, "[".repeat(100));
         assert_eq!(decode(text.as_bytes()), Ok(()));
+    }
+
+    #[test]
+    fn destinations_are_a_list_of_text() {
+        let list = |n: usize| serde_json::json!(vec!["rtmp://h/a/s"; n]).to_string();
+        for n in [0, 1, MAX_URLS] {
+            let text = format!(r#"{{"code":0,"data":{{"urls":{}}}}}"#, list(n));
+            assert_eq!(decode_urls(text.as_bytes()).unwrap().len(), n);
+        }
+        let many = format!(r#"{{"code":0,"data":{{"urls":{}}}}}"#, list(MAX_URLS + 1));
+        assert_eq!(decode_urls(many.as_bytes()), Err(ReplyError::TooManyUrls(MAX_URLS + 1)));
+        for text in [
+            "0",
+            r#"{"code":0}"#,
+            r#"{"code":0,"data":[]}"#,
+            r#"{"code":0,"data":{"urls":null}}"#,
+            r#"{"code":0,"data":{"urls":"rtmp://h/a/s"}}"#,
+            r#"{"code":0,"data":{"urls":["rtmp://h/a/s",1]}}"#,
+        ] {
+            let error = decode_urls(text.as_bytes()).unwrap_err();
+            assert_eq!((&error, error.code()), (&ReplyError::NoUrls, 1030), "{text}");
+        }
+        let no = br#"{"code":7,"data":{"urls":[]}}"#;
+        assert_eq!(decode_urls(no), Err(ReplyError::Code(7)));
     }
 
     proptest! {

@@ -1,4 +1,5 @@
-//! Writes the text format: families with help and type, samples with escaped labels.
+//! Writes the text format: families with help and type, samples with escaped labels. For who does
+//! not want text, the same families are kept as they are.
 
 use std::fmt::{Display, Write};
 use std::ops::Range;
@@ -16,13 +17,49 @@ pub(crate) enum Type {
     Histogram,
 }
 
-/// The text so far.
+/// One value of a family.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    /// That of the family, or with `_bucket`, `_sum` or `_count` behind it.
+    pub(crate) name: String,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) value: String,
+}
+
+/// Samples of one kind.
+#[derive(Clone, Debug)]
+pub(crate) struct Family {
+    pub(crate) name: String,
+    pub(crate) help: String,
+    pub(crate) kind: Type,
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// The text so far, or the families.
 #[derive(Default)]
-pub(crate) struct Text(String);
+pub(crate) struct Text {
+    text: String,
+    kept: Option<Vec<Family>>,
+}
 
 impl Text {
+    /// Keeps families and writes no text.
+    pub(crate) fn keeping() -> Self {
+        Self { text: String::new(), kept: Some(Vec::new()) }
+    }
+
+    /// What was kept.
+    pub(crate) fn into_families(self) -> Vec<Family> {
+        self.kept.unwrap_or_default()
+    }
+
     /// Begins a family; its samples follow.
     pub(crate) fn family(&mut self, name: &str, help: &str, kind: Type) {
+        if let Some(kept) = &mut self.kept {
+            let (name, help) = (name.to_owned(), help.to_owned());
+            kept.push(Family { name, help, kind, samples: Vec::new() });
+            return;
+        }
         let kind = match kind {
             Type::Counter => "counter",
             Type::Gauge => "gauge",
@@ -34,7 +71,14 @@ impl Text {
 
     /// One sample of the family that was begun last.
     pub(crate) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        self.0.push_str(name);
+        if let Some(kept) = &mut self.kept {
+            let own = |(label, text): &(&str, &str)| ((*label).to_owned(), (*text).to_owned());
+            let labels = labels.iter().map(own).collect();
+            let sample = Sample { name: name.to_owned(), labels, value: value.to_string() };
+            kept.last_mut().into_iter().for_each(|family| family.samples.push(sample.clone()));
+            return;
+        }
+        self.text.push_str(name);
         for (at, (label, text)) in labels.iter().enumerate() {
             let open = if at == 0 { '{' } else { ',' };
             let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
@@ -74,12 +118,12 @@ impl Text {
     }
 
     pub(crate) fn finish(self) -> String {
-        self.0
+        self.text
     }
 
     fn put(&mut self, text: std::fmt::Arguments<'_>) {
         // Writing into a `String` does not fail.
-        let _ = self.0.write_fmt(text);
+        let _ = self.text.write_fmt(text);
     }
 }
 

@@ -9,9 +9,11 @@ use control::access::Access;
 use control::admission::Admission;
 use control::config::{Disk, directives};
 use control::exec::Programs;
+use control::forward::Forwards;
 use control::hooks::{Hooks, signature};
 use control::metrics;
 use control::sampler::Figures;
+use control::telemetry::Telemetry;
 use gate::conf::Config;
 use gate::{
     Detail, Gate, Host, HostParts, Identity, Intent, Publication, Refusal, Segment, Session,
@@ -25,10 +27,11 @@ pub(crate) struct Rig {
     hooks: Hooks,
     figures: Figures,
     pub(crate) programs: Programs,
+    pub(crate) forwards: Forwards,
     _control: tokio::runtime::Runtime,
 }
 
-fn config(pairs: &[(&str, &str)]) -> Arc<Config> {
+pub(crate) fn config(pairs: &[(&str, &str)]) -> Arc<Config> {
     let mut all = vec![("vhost.http_hooks.enabled", "on")];
     all.extend(pairs);
     Config::from_pairs(directives::table(&[]), &all)
@@ -39,9 +42,11 @@ pub(crate) fn rig(pairs: &[(&str, &str)]) -> Rig {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let mut identity = Identity::new("vid-0000001".to_owned(), "0.1.0");
     identity.service_id = "svc00001".to_owned();
-    let hooks = Hooks::new(Some("/srv".into()));
+    let telemetry = Telemetry::default();
+    let hooks = Hooks::new(Some("/srv".into())).with_telemetry(telemetry.clone());
     let access = Access::new(Box::new(Disk));
     let programs = Programs::default();
+    let forwards = Forwards::new(hooks.clone());
     let host = Host::new(HostParts {
         hub: Hub::new(|n| format!("vid-s{n}")),
         shards: start_shards(1).unwrap(),
@@ -51,6 +56,8 @@ pub(crate) fn rig(pairs: &[(&str, &str)]) -> Rig {
             access: access.clone(),
             hooks: hooks.clone(),
             programs: programs.clone(),
+            forwards: forwards.clone(),
+            telemetry: telemetry.clone(),
         }),
         control: control.handle().clone(),
         fileless: true,
@@ -60,7 +67,13 @@ pub(crate) fn rig(pairs: &[(&str, &str)]) -> Rig {
     let rules = control.block_on(access.prepare(&host, &host.config()));
     rules.map_err(|e| e.to_string()).unwrap().commit();
     let figures = Figures::new(hooks.clone()).with_programs(programs.clone());
-    Rig { host, figures, hooks, programs, _control: control }
+    let figures = figures.with_forwards(forwards.clone()).with_telemetry(telemetry.clone());
+    host.sessions.set_witness(Box::new(telemetry.clone()));
+    let told = control.block_on(telemetry.prepare(&host, &host.config()));
+    told.map_err(|e| e.to_string()).unwrap().commit();
+    let pushed = forwards.clone();
+    host.hub.set_watchers(vec![Box::new(move |_, event| pushed.on_stream(event))]);
+    Rig { host, figures, hooks, programs, forwards, _control: control }
 }
 
 impl Rig {

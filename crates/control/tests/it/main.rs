@@ -5,6 +5,8 @@ mod callbacks;
 #[cfg(test)]
 mod conversations;
 #[cfg(test)]
+mod forwards;
+#[cfg(test)]
 mod heartbeats;
 #[cfg(test)]
 mod ports;

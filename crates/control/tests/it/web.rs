@@ -144,7 +144,18 @@ fn hang(stream: &mut dyn Stream) {
     let _ = stream.read(&mut [0; 64]);
 }
 
+/// The text that a path `/say/...` asks for, in hexadecimal digits.
+fn said(path: &str) -> Option<String> {
+    let digits = path.strip_prefix("/say/")?;
+    let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
+    String::from_utf8(bytes?).ok()
+}
+
 fn answer(stream: &mut dyn Stream, path: &str, times: usize) {
+    if let Some(text) = said(path) {
+        return reply(stream, 200, &text);
+    }
     match path.split('?').next().unwrap() {
         "/no" => reply(stream, 200, "{\"code\":1}"),
         "/one" => reply(stream, 200, "1"),

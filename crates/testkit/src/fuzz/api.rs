@@ -30,3 +30,12 @@ pub fn api_request(data: &[u8]) {
     let same = again.len() == nodes.len() && again.iter().zip(&nodes).all(|(a, b)| a.same_as(b));
     assert!(same, "{printed:?}");
 }
+
+/// A header that names a trace comes out as it went in, but for what later versions may add.
+pub fn traceparent(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some(again) = control::telemetry::traceparent(text) {
+        assert_eq!(again.get(2..53), text.get(2..53), "another trace");
+        assert_eq!(control::telemetry::traceparent(&again), Some(again.clone()));
+    }
+}

@@ -1,6 +1,6 @@
 //! What web servers answer to callbacks.
 
-use control::hooks::reply::{MAX_REPLY, check_status, decode};
+use control::hooks::reply::{MAX_REPLY, MAX_URLS, check_status, decode, decode_urls};
 
 /// Whatever is answered has a meaning, only a zero is a yes, and white space around it is nothing.
 pub fn hook_reply(data: &[u8]) {
@@ -20,6 +20,9 @@ fn verdict(body: &[u8]) {
     if let Err(error) = &meaning {
         assert!(matches!(error.code(), 3008 | 3064));
         assert!(!error.to_string().is_empty());
+    }
+    if let Ok(urls) = decode_urls(body) {
+        assert!(meaning.is_ok() && urls.len() <= MAX_URLS, "destinations without a yes");
     }
     if body.len() < MAX_REPLY - 2 {
         let spaced = [b" ", body, b"\n"].concat();

@@ -70,6 +70,7 @@ impl Connection {
             msid: asked_for.msid,
             audio: true,
             video: true,
+            publish: false,
         };
         let until =
             asked_for.duration_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));

@@ -265,9 +265,13 @@ fn the_web_server_of_the_documents_does_what_they_say() -> Result<()> {
     need!("python3");
     let dir = e2e::folder()?.join("run/callbacks-python-web");
     std::fs::create_dir_all(&dir)?;
+    let plain = "listen RTMP;\ndaemon off;\nsrs_log_tank console;\n\
+                 http_api { enabled on; listen API; }\nvhost __defaultVhost__ { }\n";
+    let to = Start::config("callbacks-python-to", plain).ready()?;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../conf/hooks.py");
     let mut command = command("python3", [script]);
     command.env("HOOK_PORT", "0").env("HOOK_SECRET", "s3cret").env("HOOK_TOKEN", "letmein");
+    command.env("HOOK_FORWARD", format!("127.0.0.1:{}", to.ports.rtmp));
     let python = Program::start(command, &dir, "python")?;
     let url = until("the web server does not start", || {
         let said = python.output();
@@ -278,14 +282,16 @@ fn the_web_server_of_the_documents_does_what_they_say() -> Result<()> {
         format!(
             "listen RTMP;\ndaemon off;\nsrs_log_tank console;\n\
              http_api {{ enabled on; listen API; }}\n\
-             vhost __defaultVhost__ {{ http_hooks {{ enabled on; on_publish {url}/a; \
+             vhost __defaultVhost__ {{ forward {{ enabled on; backend {url}/f; }} http_hooks {{ enabled on; on_publish {url}/a; \
              on_unpublish {url}/a; secret {secret}; }} }}\n"
         )
     };
     let server = Start::config("callbacks-python", &config("s3cret")).ready()?;
     own::refused(&server, "live/s")?;
     own::refused(&server, "live/s?token=guess")?;
-    drop(publish(&server, "live/s?token=letmein")?);
+    let publisher = publish(&server, "live/s?token=letmein")?;
+    to.wait_stream("s")?;
+    drop(publisher);
     until("on_unpublish", || python.output().contains("on_unpublish").then_some(()))?;
     let said = python.output();
     ensure!(said.contains("1 there") && said.contains("0 there"), "{said}");

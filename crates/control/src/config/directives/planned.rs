@@ -54,20 +54,6 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Fetch by the protocol that the viewer uses.",
         "使用与观众相同的协议取流。",
     ),
-    Directive::new("vhost.forward", Block).planned(FORWARD).docs(
-        "Publish every stream to other servers, too.",
-        "将每路流同时转推到其他服务器。",
-    ),
-    forward("vhost.forward.enabled", Bool).default("off").docs("Do so.", "启用。"),
-    forward("vhost.forward.destination", List).docs("Where to: `host[:port]`.", "目标：`host[:port]`。"),
-    forward("vhost.forward.backend", Str).since("4").docs(
-        "URL that is asked for destinations when a stream begins.",
-        "流开始时查询目标的 URL。",
-    ),
-    forward("vhost.forward.api", Bool).default("off").since("7").docs(
-        "Let the API add and remove destinations.",
-        "允许通过 API 增删目标。",
-    ),
     Directive::new("vhost.dash", Block).since("3").planned(DASH).docs(
         "MPEG-DASH: segments and manifest of each stream.",
         "MPEG-DASH：每路流的切片与清单。",
@@ -136,17 +122,12 @@ pub(super) const DIRECTIVES: &[Directive] = &[
 
 const TOOLS: &str = "programs that the server starts";
 const CLUSTER: &str = "clustering (edge and origin cluster)";
-const FORWARD: &str = "forwarding to other servers";
 const DASH: &str = "MPEG-DASH";
 const HDS: &str = "HDS";
 const DVR: &str = "recording (DVR)";
 
 const fn cluster(path: &'static str, kind: Kind) -> Directive {
     Directive::new(path, kind).no_env().lenient(Violation::UseDefault).planned(CLUSTER)
-}
-
-const fn forward(path: &'static str, kind: Kind) -> Directive {
-    Directive::new(path, kind).no_env().planned(FORWARD)
 }
 
 const fn dash(path: &'static str, kind: Kind) -> Directive {

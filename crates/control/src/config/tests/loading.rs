@@ -99,6 +99,45 @@ fn a_value_that_srs_only_warns_about_is_only_warned_about() {
 }
 
 #[test]
+fn a_program_that_is_not_named_is_told_with_its_place() {
+    let (_, said) = good(&in_vhost(
+        "exec { enabled on; publish;\n publish /bin/a b;\n play_done > x.log;\n play 2>&1; }",
+    ));
+    assert_eq!(
+        warnings(&said),
+        [
+            "`publish` names no program, so nothing is run",
+            "`play_done` names no program, so nothing is run",
+            "`play` names no program, so nothing is run",
+        ]
+    );
+    let places: Vec<String> = said.iter().map(|one| one.one_line()).collect();
+    for (place, wanted) in places.iter().zip(["x.conf:4:20: ", "x.conf:6:2: ", "x.conf:7:2: "]) {
+        assert!(place.starts_with(wanted), "{place}");
+    }
+}
+
+#[test]
+fn destinations_that_lead_nowhere_are_told() {
+    for (text, wanted) in [
+        ("", "`forward` is on, but nothing says where to"),
+        ("destination a:b;", "`a:b` is no destination"),
+        ("destination a rtmp:///live/s;", "`rtmp:///live/s` is no destination"),
+        (
+            "destination a; backend http://h/;",
+            "`destination` is not looked at, since `backend` is asked",
+        ),
+        ("backend h:80;", "`backend` cannot be asked: the URL is neither http nor https"),
+    ] {
+        let (_, said) = good(&in_vhost(&format!("forward {{ enabled on; {text} }}")));
+        assert_eq!(warnings(&said), [wanted], "{text}");
+    }
+    let fine = "destination a b:1935 [::1]:1936 rtmps://c rtmp://d/app/s?k=v;";
+    let (_, said) = good(&in_vhost(&format!("forward {{ enabled on; {fine} }}")));
+    assert_eq!(warnings(&said), [] as [&str; 0]);
+}
+
+#[test]
 fn a_choice_of_ours_is_strict_and_suggests() {
     let list = bad(&in_vhost("publish { takeover stal; }"));
     assert!(shown(&list).ends_with("= help: did you mean `stale`?"), "{}", shown(&list));

@@ -1,4 +1,4 @@
-//! TLS to a callback's server.
+//! TLS to servers that we dial.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +13,14 @@ use tokio_rustls::TlsConnector;
 
 /// Why nobody can be trusted.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TrustError {
+pub enum TrustError {
+    /// The file cannot be read, or is no PEM.
     #[error("cannot read ca_file {0}: {1}")]
     Read(PathBuf, rustls::pki_types::pem::Error),
+    /// The file holds nothing to trust.
     #[error("ca_file {0} holds no certificate that can be used")]
     Empty(PathBuf),
+    /// The cryptography cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
 }

@@ -1,8 +1,8 @@
-//! Addresses of web servers by their names.
+//! Addresses of servers by their names.
 //!
 //! The system looks names up on threads, which are shared with the file server, and a name server
 //! that is down holds each of them for many seconds. So a name is looked up once at a time,
-//! however many callbacks wait for it, and what was found is good for a moment.
+//! however many wait for it, and what was found is good for a moment.
 
 use std::collections::HashMap;
 use std::io;
@@ -41,7 +41,7 @@ impl Known {
     }
 }
 
-/// The names of web servers.
+/// The names of servers.
 pub(super) struct Names {
     known: Mutex<HashMap<String, Known>>,
     lookup: Lookup,
