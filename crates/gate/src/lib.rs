@@ -14,6 +14,7 @@ pub mod identity;
 pub mod limits;
 pub mod listen;
 pub mod options;
+pub mod path;
 pub mod player;
 pub mod redact;
 pub mod session;
