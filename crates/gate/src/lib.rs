@@ -16,6 +16,7 @@ pub mod listen;
 pub mod options;
 pub mod path;
 pub mod player;
+pub mod recordings;
 pub mod redact;
 pub mod session;
 pub mod socket;

@@ -180,6 +180,27 @@ pub fn check(path: &str) -> Result<String, PathError> {
     if clean.is_empty() { Err(PathError::Empty) } else { Ok(clean) }
 }
 
+/// What the path of recordings gets that has no name of a file, as with SRS.
+const USUAL_RECORDING: &str = "/[stream].[timestamp].flv";
+
+/// The path of recordings (`dvr_path`) as a root, which is all that comes before the part with the
+/// first variable, and the template below it. Who records writes nowhere else.
+pub fn recording(path: &str) -> (String, String) {
+    let whole = match path.ends_with(".flv") || path.ends_with(".mp4") {
+        true => path.to_owned(),
+        false => format!("{}{USUAL_RECORDING}", path.trim_end_matches('/')),
+    };
+    let fixed = whole.find('[').unwrap_or(whole.len());
+    match whole.get(..fixed).and_then(|fixed| fixed.rfind('/')) {
+        Some(0) => ("/".to_owned(), whole.get(1..).unwrap_or_default().to_owned()),
+        Some(at) => {
+            let (root, template) = whole.split_at(at);
+            (root.to_owned(), template.trim_start_matches('/').to_owned())
+        }
+        None => (".".to_owned(), whole),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,6 +263,21 @@ mod tests {
         assert_eq!(civil(-1), (1969, 12, 31));
         assert_eq!(civil(47_540), (2100, 2, 28));
         assert_eq!(civil(47_541), (2100, 3, 1));
+    }
+
+    #[test]
+    fn the_path_of_recordings_is_parted_at_its_first_variable() {
+        for (path, root, template) in [
+            ("./html/[app]/[stream].[timestamp].flv", "./html", "[app]/[stream].[timestamp].flv"),
+            ("/dvr/x-[app]/s.mp4", "/dvr", "x-[app]/s.mp4"),
+            ("/[app].flv", "/", "[app].flv"),
+            ("[app].flv", ".", "[app].flv"),
+            ("/data/one.mp4", "/data", "one.mp4"),
+            ("/data/[app]/", "/data", "[app]/[stream].[timestamp].flv"),
+            ("/data", "/data", "[stream].[timestamp].flv"),
+        ] {
+            assert_eq!(recording(path), (root.into(), template.into()), "{path}");
+        }
     }
 
     proptest! {

@@ -15,6 +15,7 @@ mod events;
 mod openapi;
 mod params;
 mod problem;
+mod recordings;
 mod reload;
 mod server;
 mod streams;
@@ -88,6 +89,7 @@ const ENDPOINTS: &[&[Endpoint]] = &[
     vhosts::ENDPOINTS,
     streams::ENDPOINTS,
     clients::ENDPOINTS,
+    recordings::ENDPOINTS,
     config::ENDPOINTS,
     reload::ENDPOINTS,
     events::ENDPOINTS,

@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod core;
+mod dvr;
 mod exec;
 mod heartbeat;
 mod hls;
@@ -29,6 +30,7 @@ pub const PARTS: &[&[Directive]] = &[
     access::DIRECTIVES,
     heartbeat::DIRECTIVES,
     exec::DIRECTIVES,
+    dvr::DIRECTIVES,
     planned::DIRECTIVES,
     hooks::DIRECTIVES,
     links::DIRECTIVES,

@@ -139,7 +139,7 @@ fn every_path_of_the_document_answers_as_it_says() {
             check(&real, [10, 0, 0, 7], if guarded { 403 } else { good });
         }
     }
-    assert_eq!(seen, 13);
+    assert_eq!(seen, 14);
     assert_eq!(player.kick_reason(), Some(Kick::Api));
 }
 
