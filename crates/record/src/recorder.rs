@@ -165,7 +165,10 @@ fn wanted(host: &Host, stream: &Stream) -> Option<DvrConfig> {
     if !vhost.bool("dvr.enabled") {
         return None;
     }
-    Some(DvrConfig::read(&vhost)).filter(|dvr| dvr.wants(&stream.key.app, &stream.key.name))
+    let dvr = DvrConfig::read(&vhost);
+    let wanted = dvr.wants(&stream.key.app, &stream.key.name);
+    // Who else is recorded is no change for this one.
+    wanted.then(|| DvrConfig { apply: Vec::new(), ..dvr })
 }
 
 /// What a task has between two events.

@@ -10,6 +10,7 @@ mod browser;
 mod callbacks;
 mod checkers;
 mod clients;
+mod dvr;
 mod hls;
 mod limits;
 mod matrix;
