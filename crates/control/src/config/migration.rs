@@ -47,7 +47,7 @@ const BETTER: &[(&str, &str, &str)] = &[
         "notifications are tried again; can be signed and checked",
         "通知会重试；可签名、可校验证书",
     ),
-    ("vhost.dvr", "a full disk ends the file, not the stream", "磁盘写满只结束文件，不影响直播"),
+    ("vhost.dvr", "tried again after a fault of the disk", "磁盘出错后自动重试"),
     ("vhost.dvr.dvr_apply", "a reload counts for live streams", "重载对正在推的流生效"),
     ("vhost.dvr.dvr_path", "MP4 can be played after a crash", "MP4 崩溃后仍可播放"),
     (
