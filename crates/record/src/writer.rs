@@ -5,6 +5,7 @@
 //! bounded for each recording and for all.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -238,9 +239,18 @@ impl Thread {
                 }
                 Order::Frames(id, frames, size) => {
                     if let Some(running) = self.running.get_mut(&id) {
-                        running.frames(&frames, &self.recordings);
+                        let recordings = &self.recordings;
+                        let work = AssertUnwindSafe(|| running.frames(&frames, recordings));
+                        let well = catch_unwind(work).is_ok();
                         running.waiting.bytes.fetch_sub(size, Relaxed);
                         running.waiting.frames.fetch_sub(frames.len(), Relaxed);
+                        if !well {
+                            // Other recordings of the thread go on.
+                            let stream = &running.stream;
+                            tracing::error!(%stream, "DVR ends by a bug (a panic); its file keeps .tmp");
+                            recordings.count(RecordCount::Failed, 1);
+                            self.running.remove(&id);
+                        }
                     }
                     self.all.fetch_sub(size, Relaxed);
                 }
@@ -251,12 +261,15 @@ impl Thread {
                 }
                 Order::End(id) => {
                     if let Some(mut running) = self.running.remove(&id) {
-                        running.end(&self.recordings);
+                        let work = AssertUnwindSafe(|| running.end(&self.recordings));
+                        // The next order must find the thread.
+                        let _ = catch_unwind(work);
                     }
                 }
                 Order::EndAll(done) => {
                     for (_, mut running) in self.running.drain() {
-                        running.end(&self.recordings);
+                        let work = AssertUnwindSafe(|| running.end(&self.recordings));
+                        let _ = catch_unwind(work);
                     }
                     let _ = done.send(());
                 }

@@ -301,6 +301,20 @@ fn an_index_without_room_is_left_out() {
     assert!(tables.is_full());
 }
 
+#[test]
+fn a_file_beyond_four_gigabytes_has_wide_offsets() {
+    let mut tables = Tables::new(10);
+    let sample = Sample { size: 1, duration: 1, composition: 0, key: true };
+    tables.add(&[sample], 7);
+    tables.add(&[sample; 2], 1 << 33);
+    let mut out = Vec::new();
+    tables.encode(&mut out);
+    assert!(only(&out, &["stco"]).is_none());
+    let words = u32s(only(&out, &["co64"]).unwrap());
+    assert_eq!(words, [0, 2, 0, 7, 2, 0]);
+    assert_eq!(u32s(only(&out, &["stsc"]).unwrap()), [0, 2, 1, 1, 1, 2, 2, 1]);
+}
+
 proptest! {
     #[test]
     fn any_frames_make_a_file_whose_two_readings_agree(

@@ -51,6 +51,41 @@ impl Files for Gated {
     fn discard(&mut self) {}
 }
 
+/// A disk with a bug.
+struct Broken;
+
+impl Files for Broken {
+    fn begin(&mut self, _: &str) -> Result<(), FileError> {
+        panic!("on purpose")
+    }
+
+    fn resume(&mut self, _: &str) -> Result<Option<FileMuxer>, FileError> {
+        Ok(None)
+    }
+
+    fn append(&mut self, _: &[u8]) -> Result<(), FileError> {
+        Ok(())
+    }
+
+    fn patch(&mut self, _: u64, _: &[u8]) -> Result<(), FileError> {
+        Ok(())
+    }
+
+    fn cut(&mut self) -> Result<(), FileError> {
+        Ok(())
+    }
+
+    fn len(&self) -> u64 {
+        0
+    }
+
+    fn finish(&mut self) -> Result<(), FileError> {
+        Ok(())
+    }
+
+    fn discard(&mut self) {}
+}
+
 struct Somebody;
 
 impl PublisherOwner for Somebody {
@@ -146,4 +181,33 @@ fn a_configuration_that_came_while_the_disk_hung_is_not_lost() {
     }
     assert_eq!(feed.frames(vec![picture(100, true, 10)]), 0);
     assert!(feed.kept.is_empty());
+}
+
+#[test]
+fn a_panic_ends_one_recording_and_no_other() {
+    let recordings = Arc::<Recordings>::default();
+    let writer = Writer::start(&recordings).unwrap();
+    let written = Arc::new(AtomicUsize::new(0));
+    // One of them on the thread of the other.
+    let mut feeds = Vec::new();
+    let mut all_told = Vec::new();
+    for n in 0..=THREADS {
+        let (_, gate) = channel();
+        let (mut begin, told) = begin(gate, &written);
+        if n == 0 {
+            begin.files = Box::new(Broken);
+        }
+        feeds.push(writer.begin(begin).unwrap());
+        all_told.push(told);
+    }
+    for ms in [0, 40] {
+        for feed in &mut feeds {
+            feed.frames(vec![picture(ms, true, 10)]);
+        }
+    }
+    drop(feeds);
+    assert!(writer.end_all(Duration::from_secs(60)));
+    let told: Vec<usize> = all_told.iter().map(|told| told.lock().unwrap().len()).collect();
+    assert_eq!(told, [0, 1, 1, 1, 1]);
+    assert_eq!(recordings.counts().find(|(name, _)| *name == "failed").unwrap().1, 1);
 }
