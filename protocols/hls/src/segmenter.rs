@@ -73,7 +73,7 @@ pub(crate) async fn run(
         }
     };
     let utc = snapshot.root().bool("utc_time");
-    let receiver = shard.subscribe_frames(&stream);
+    let mut receiver = shard.subscribe_frames(&stream);
     let mut this = Segmenter {
         vhost: stream.key.vhost.to_string(),
         owner: None,
@@ -112,13 +112,19 @@ pub(crate) async fn run(
             biased;
             received = receiver.recv() => {
                 last = Instant::now();
-                this.take(received);
+                if retired.is_some() && this.config.enabled && matches!(received, Received::Frame(_))
+                {
+                    // It begins anew: with the configurations, and at a key frame.
+                    retired = None;
+                    receiver = shard.subscribe_frames(&this.stream);
+                } else {
+                    this.take(received);
+                }
             }
             _ = look.tick() => {
                 this.refresh();
                 let idle = this.dispose_after().is_some_and(|d| last.elapsed() >= d);
                 if this.config.enabled && !idle {
-                    retired = None;
                     continue;
                 }
                 match retired {
