@@ -227,7 +227,10 @@ impl Take {
     }
 
     fn may_begin(&self, frame: &Frame, now: Moment) -> bool {
-        let early = self.first && frame.kind() == Kind::Audio;
+        // An MP4 file settles its tracks soon after its beginning: pictures that are on their way
+        // are waited for.
+        let waits = self.has_video && self.config.format == Format::Mp4;
+        let early = self.first && frame.kind() == Kind::Audio && !waits;
         now.us >= self.retry_us && (early || self.may_start(frame))
     }
 

@@ -189,6 +189,21 @@ fn a_session_is_one_file_from_the_first_sound_and_the_first_key_picture() {
 }
 
 #[test]
+fn an_mp4_file_waits_for_the_pictures_that_are_announced() {
+    let mut rig = rig(config(Plan::Session, "[stream].[timestamp].mp4"), usize::MAX);
+    configs().iter().for_each(|config| rig.push(config, 0));
+    // Half a group of pictures, and more than a second of sound.
+    for ms in (100..3_000).step_by(100) {
+        rig.push(&frame(Codec::H264, Flags::empty(), ms, vec![0x65; 100]), ms);
+        rig.push(&frame(Codec::Aac, Flags::empty(), ms, vec![0x21; 20]), ms);
+    }
+    rig.publish(3_000, 6_000);
+    rig.end(6_000);
+    assert_eq!(rig.finished().len(), 1);
+    assert_eq!(rig.finished()[0].0, "s.1003000.mp4");
+}
+
+#[test]
 fn segments_end_at_key_frames_and_each_begins_with_the_configurations() {
     for template in ["[stream].[timestamp].flv", "[stream].[timestamp].mp4"] {
         let mut rig = rig(config(Plan::Segment, template), usize::MAX);
