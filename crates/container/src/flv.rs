@@ -67,6 +67,7 @@ mod demux;
 mod ex;
 mod file;
 mod mux;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -75,6 +76,7 @@ use media::Codec;
 pub use demux::{Demuxer, SET_DATA_FRAME};
 pub use file::{FileHeader, ReadError, Reader, Tag, tag_len, write_tag};
 pub use mux::{BodyHeader, body_header};
+pub use record::{FileMuxer, Patch, RESUME_HEAD};
 
 /// The three kinds of FLV tag; also the RTMP message type ids (AMF0 data for script).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

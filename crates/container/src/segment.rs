@@ -236,6 +236,19 @@ impl Cutter {
         step
     }
 
+    /// Takes back the number of the segment that was closed last: it could not be kept. The one
+    /// that grows, or the next to start, gets that number and does not continue the one before.
+    pub fn retract(&mut self) {
+        self.next = self.next.saturating_sub(1);
+        match &mut self.current {
+            Some(current) => {
+                current.sequence = current.sequence.saturating_sub(1);
+                current.discontinuity = true;
+            }
+            None => self.broken = true,
+        }
+    }
+
     /// Ends the stream for now; the next frame starts a new publish, whose numbers continue.
     pub fn finish(&mut self) -> Option<Closed> {
         let closed = self.close(0, true);

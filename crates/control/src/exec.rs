@@ -2,8 +2,8 @@
 //!
 //! Those of `publish` and `play` live as long as the client they belong to: started again
 //! [`PAUSE`](child::PAUSE) after they have ended, told to end when the client has gone, and killed
-//! a second later. Those of `publish_done` and `play_done` run once. No shell is between: a
-//! program gets a list of arguments, and what a client chose stays inside its argument.
+//! a second later. Those of `publish_done`, `play_done` and `record_done` run once. No shell is
+//! between: a program gets a list of arguments, and what a client chose stays inside its argument.
 //!
 //! A shard merely makes the list. Files are opened and processes are started by the control
 //! runtime.
@@ -105,12 +105,15 @@ impl Programs {
             Event::Played(visit) => self.begin(visit, "play"),
             Event::Unpublished(visit) => self.finish(visit, "publish_done"),
             Event::Stopped(visit) => self.finish(visit, "play_done"),
+            Event::Recorded(visit, file) => {
+                self.once(visit, "record_done", Some(file));
+            }
             Event::Segment(..) | Event::Closed(_) => {}
         }
     }
 
     fn begin(&self, visit: &Arc<Visit>, when: &'static str) {
-        let jobs = self.jobs(visit, when);
+        let jobs = self.jobs(visit, when, None);
         if jobs.is_empty() {
             return;
         }
@@ -124,13 +127,17 @@ impl Programs {
     fn finish(&self, visit: &Arc<Visit>, when: &'static str) {
         let here = self.0.kept().remove(&key(visit));
         drop(here);
-        for job in self.jobs(visit, when) {
+        self.once(visit, when, None);
+    }
+
+    fn once(&self, visit: &Visit, when: &'static str, file: Option<&str>) {
+        for job in self.jobs(visit, when, file) {
             visit.host.control.spawn(job.once(self.0.over.subscribe()));
         }
     }
 
     /// What the configuration in force wants to be run for `visit`.
-    fn jobs(&self, visit: &Visit, when: &'static str) -> Vec<Job> {
+    fn jobs(&self, visit: &Visit, when: &'static str, file: Option<&str>) -> Vec<Job> {
         let config = visit.host.config();
         let Some(vhost) = config.vhost(&visit.stream.key.vhost) else { return Vec::new() };
         if !vhost.bool("exec.enabled") {
@@ -145,6 +152,10 @@ impl Programs {
             false => TimeZone::system(),
         };
         let values = Values::of(visit, &Timestamp::now().to_zoned(zone));
+        let values = match file {
+            Some(file) => values.with_file(file),
+            None => values,
+        };
         let programs = lines.iter().filter_map(|words| Program::read(words, &values));
         programs.filter_map(|program| self.job(visit, when, program)).collect()
     }

@@ -94,6 +94,13 @@ impl Hooks {
             // They were asked about.
             Event::Published(_) | Event::Played(_) => {}
             Event::Segment(visit, segment) => self.segment(visit, &segment),
+            Event::Recorded(visit, file) => {
+                let (host, vhost) = (&visit.host, &*visit.stream.key.vhost);
+                let body = || body::dvr(visit, file, &self.cwd);
+                if let Some(call) = Call::new(host, vhost, Hook::Dvr, &visit.session.id, body) {
+                    self.engine.notify(&host.control, call);
+                }
+            }
             Event::Unpublished(visit) | Event::Stopped(visit) => {
                 self.engine.tell(&visit.host.control, event);
             }
@@ -241,7 +248,9 @@ impl Engine {
             Event::Unpublished(visit) => about(Hook::Unpublish, visit),
             Event::Stopped(visit) => about(Hook::Stop, visit),
             Event::Closed(session) => closed(session),
-            Event::Published(_) | Event::Played(_) | Event::Segment(..) => None,
+            Event::Published(_) | Event::Played(_) | Event::Segment(..) | Event::Recorded(..) => {
+                None
+            }
         };
         if let Some(call) = call {
             self.notify(control, call);

@@ -88,6 +88,16 @@ fn fill(out: &mut Text, host: &Host, figures: &Figures) {
     for (direction, reason, count) in host.refusals.all() {
         out.sample(name, &[("direction", direction), ("reason", reason)], count);
     }
+    let name = "millrace_recordings_total";
+    let help = "Recordings: finished, files that have their name; failed, ended early or not begun \
+                as the disk did not take them; refused, their file is there already; lost_frames, \
+                frames that the disk was too slow for.";
+    out.family(name, help, Counter);
+    for (result, count) in host.recordings.counts() {
+        out.sample(name, &[("result", result)], count);
+    }
+    let open = host.recordings.len() as u64;
+    out.one("millrace_recordings", "Files that are being recorded.", Gauge, open);
     let help = "Times a slow player was moved forward.";
     out.one("millrace_lag_jumps_total", help, Counter, lag_jumps);
     let name = "millrace_dropped_messages_total";

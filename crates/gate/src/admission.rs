@@ -155,6 +155,8 @@ pub enum Event<'a> {
     Closed(&'a SessionInfo),
     /// A segment of what a publisher sends is out.
     Segment(&'a Visit, Segment<'a>),
+    /// A recording of what a publisher sends is finished: its file, as the configuration names it.
+    Recorded(&'a Visit, &'a str),
 }
 
 /// Decides on what sessions ask for, and is told what happens to them. One for all protocols, so

@@ -16,6 +16,7 @@ use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::listen::Inherited;
 use crate::options;
+use crate::recordings::Recordings;
 use crate::session::{Session, SessionInfo, Sessions};
 use crate::visit::{ClientHold, PlayAsked, PlayGrant, Publication, Visit, await_answer};
 
@@ -61,6 +62,8 @@ pub struct Host {
     pub admitted_us: Histogram,
     /// Wishes to publish or to play that were refused, by reason.
     pub refusals: Refusals,
+    /// Streams that are being written to files.
+    pub recordings: Arc<Recordings>,
     shards: Vec<ShardHandle>,
     next_shard: AtomicUsize,
     config: ArcSwap<Config>,
@@ -88,6 +91,7 @@ impl Host {
             inherited: parts.inherited,
             admitted_us: Histogram::default(),
             refusals: Refusals::default(),
+            recordings: Arc::default(),
             shards: parts.shards,
             next_shard: AtomicUsize::new(0),
             config: ArcSwap::new(parts.config),

@@ -124,6 +124,16 @@ impl Publication {
     }
 }
 
+impl Publication {
+    /// Tells of a finished recording of what `owner` publishes. Nothing where the owner is not a
+    /// client of this server's gates.
+    pub fn tell_recorded(owner: &dyn PublisherOwner, file: &str) {
+        if let Some(this) = owner.as_any().and_then(|any| any.downcast_ref::<Self>()) {
+            this.visit.host.admission().tell(Event::Recorded(&this.visit, file));
+        }
+    }
+}
+
 impl PublisherOwner for Publication {
     fn end(&self, why: EndPublish) {
         match why {

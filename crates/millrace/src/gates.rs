@@ -2,23 +2,42 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use control::forward::Forwards;
 use gate::http::{HttpGate, Mount};
 use gate::{Gate, Host};
 use hls::HlsGate;
 use httpflv::HttpFlv;
+use record::Recorder;
+use rtc::RtcGate;
 use rtmp::RtmpGate;
 
 /// What this build can do, in the words of `/api/v1/features`.
-pub(crate) const FEATURES: &[&str] =
-    &["ssl", "hls", "callback", "api", "httpd", "stat", "forward", "tcp_nodelay", "mr"];
+pub(crate) const FEATURES: &[&str] = &[
+    "ssl",
+    "hls",
+    "callback",
+    "api",
+    "httpd",
+    "dvr",
+    "rtc",
+    "stat",
+    "forward",
+    "tcp_nodelay",
+    "mr",
+];
+
+/// Longest wait for recordings to be finished at the end of the process.
+const LAST_FILES: Duration = Duration::from_secs(3);
 
 /// Everything that serves.
 pub(crate) struct Gates {
     rtmp: Arc<RtmpGate>,
     http: Arc<HttpGate>,
     hls: HlsGate,
+    rtc: Arc<RtcGate>,
+    recorder: Recorder,
 }
 
 impl Gates {
@@ -31,30 +50,39 @@ impl Gates {
         last: Vec<Arc<dyn Mount>>,
     ) -> io::Result<Self> {
         let hls = HlsGate::start(host)?;
+        let rtc = Arc::new(RtcGate::start(host)?);
+        let recorder = Recorder::start(host)?;
         let http = Arc::new(HttpGate::default());
         // Segments before live streams: both end with .ts.
         let live: [Arc<dyn Mount>; 2] = [Arc::new(hls.clone()), Arc::new(HttpFlv)];
+        http.mount(rtc.door());
         for mount in first.into_iter().chain(live).chain(last) {
             http.mount(mount);
         }
-        let (segments, weak) = (hls.clone(), Arc::downgrade(host));
+        let (segments, files, weak) = (hls.clone(), recorder.clone(), Arc::downgrade(host));
         let pushed = forwards.clone();
         host.hub.set_watchers(vec![
             Box::new(move |shard, event| {
                 if let Some(host) = weak.upgrade() {
                     segments.on_stream(&host, shard, event);
+                    files.on_stream(&host, shard, event);
                 }
             }),
             Box::new(move |_, event| pushed.on_stream(event)),
         ]);
         let rtmp: Arc<RtmpGate> = Arc::default();
         forwards.set_roles(vec![rtmp.clone()]);
-        Ok(Self { rtmp, http, hls })
+        Ok(Self { rtmp, http, hls, rtc, recorder })
     }
 
     /// As the reload and the start see them.
     pub(crate) fn all(&self) -> Vec<Arc<dyn Gate>> {
-        vec![self.rtmp.clone(), self.http.clone()]
+        vec![self.rtmp.clone(), self.http.clone(), self.rtc.clone()]
+    }
+
+    /// Whether WebRTC is served: not where its port was taken and nobody had asked for it.
+    pub(crate) fn webrtc_is_on(&self) -> bool {
+        self.rtc.is_on()
     }
 
     /// Reads certificates again whose files have changed.
@@ -66,5 +94,6 @@ impl Gates {
     /// Everything that was packaged is where it belongs; at the end of the process.
     pub(crate) fn flush(&self) {
         self.hls.flush();
+        self.recorder.flush(LAST_FILES);
     }
 }

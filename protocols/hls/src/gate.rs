@@ -57,7 +57,8 @@ pub struct HlsGate {
 }
 
 impl HlsGate {
-    /// Starts the disk writer and the sweeper of sessions.
+    /// Starts the disk writer and the sweeper of sessions, who also looks whether a reload wants
+    /// live streams packaged.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -69,13 +70,20 @@ impl HlsGate {
             contexts: Mutex::default(),
             guards: Guards::default(),
         });
-        let weak = Arc::downgrade(&shared);
+        let (weak, weak_host) = (Arc::downgrade(&shared), Arc::downgrade(host));
         host.control.spawn(async move {
             let mut every = tokio::time::interval(SWEEP);
+            let mut seen = None;
             loop {
                 every.tick().await;
                 let Some(shared) = weak.upgrade() else { return };
                 shared.sweep();
+                let Some(host) = weak_host.upgrade() else { return };
+                let config = host.config();
+                if !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &config)) {
+                    Self { shared }.look(&host).await;
+                    seen = Some(config);
+                }
             }
         });
         Ok(Self { shared })
@@ -83,10 +91,24 @@ impl HlsGate {
 
     /// To be told of publishes: starts a segmenter for a stream whose virtual host wants HLS.
     pub fn on_stream(&self, host: &Arc<Host>, shard: &Rc<Shard>, event: &StreamEvent) {
-        let StreamEvent::Published(stream) = event else { return };
-        let config = host.config();
-        let wanted = config.vhost(&stream.key.vhost).is_some_and(|v| v.bool("hls.enabled"));
-        if !wanted || !self.shared.claim(stream.id) {
+        if let StreamEvent::Published(stream) = event {
+            self.begin(host, shard, stream);
+        }
+    }
+
+    /// Starts segmenters for the streams that are live, wanted, and have none.
+    async fn look(&self, host: &Arc<Host>) {
+        for stream in host.hub.all() {
+            if stream.is_active() && wanted(host, &stream) && !self.shared.has(stream.id) {
+                let (this, inner) = (self.clone(), host.clone());
+                let job = Box::new(move |shard: Rc<Shard>| this.begin(&inner, &shard, &stream));
+                host.least_loaded().run(job).await;
+            }
+        }
+    }
+
+    fn begin(&self, host: &Arc<Host>, shard: &Rc<Shard>, stream: &Arc<Stream>) {
+        if !wanted(host, stream) || !self.shared.claim(stream.id) {
             return;
         }
         let (shared, host, stream) = (self.shared.clone(), host.clone(), stream.clone());
@@ -109,6 +131,11 @@ impl HlsGate {
     }
 }
 
+/// Whether the stream's virtual host wants HLS.
+fn wanted(host: &Host, stream: &Stream) -> bool {
+    host.config().vhost(&stream.key.vhost).is_some_and(|v| v.bool("hls.enabled"))
+}
+
 /// Marks a stream as being packaged; also given up when the task panics.
 struct Claim {
     shared: Arc<Shared>,
@@ -122,6 +149,10 @@ impl Drop for Claim {
 }
 
 impl Shared {
+    fn has(&self, id: u64) -> bool {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+
     fn claim(&self, id: u64) -> bool {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
     }

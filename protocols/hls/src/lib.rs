@@ -10,6 +10,7 @@
 
 pub mod config;
 pub mod context;
+pub mod delivery;
 pub mod disk;
 pub mod gate;
 mod guard;
@@ -25,6 +26,7 @@ pub mod writer;
 
 pub use self::gate::HlsGate;
 pub use config::{HlsConfig, OnError, Storage};
+pub use delivery::Delivery;
 pub use disk::{Disk, DiskError};
 pub use packager::{Output, Packager, SegmentDone};
 pub use path::{PathError, StreamName, WallTime};

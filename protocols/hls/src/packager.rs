@@ -1,5 +1,7 @@
 //! Frames of one stream in; segments and playlists out.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use container::segment::{Closed, CutRules, Cutter, Entry, Window};
 use container::ts::{LeftOut, Listing, Muxer, TsConfig};
@@ -137,6 +139,12 @@ impl Packager {
         })
     }
 
+    /// How long the playlist is: for so long after the playlist is gone its segments are needed.
+    pub fn listed(&self) -> Duration {
+        let us = self.window.entries().fold(0i64, |sum, e| sum.saturating_add(e.duration_us));
+        Duration::from_micros(u64::try_from(us).unwrap_or(0))
+    }
+
     /// The playlist's path, relative to the root.
     pub fn playlist_path(&self) -> &str {
         &self.playlist
@@ -188,6 +196,23 @@ impl Packager {
         self.open = None;
         self.muxer = muxer(&self.config);
         self.samples = SampleClock::default();
+    }
+
+    /// Takes the newest segment off the list again: it could be kept nowhere. Its number comes
+    /// again, and the next segment does not continue the one before it. To be called at once, for
+    /// each segment that the last orders brought.
+    pub fn retract(&mut self) {
+        if self.window.retract().is_some() {
+            self.cutter.retract();
+        }
+    }
+
+    /// Takes the playlist away, for the stream has ended; its segments stay for those who have just
+    /// read it. Frames that come again bring it back.
+    pub fn retire(&mut self, out: &mut Vec<Output>) {
+        if self.window.entries().len() > 0 {
+            out.push(Output::Remove { path: self.playlist.clone(), on_disk: true });
+        }
     }
 
     /// Removes the playlist and every segment there is; the numbers go on if frames come again.

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use gate::{Host, Publication, Segment};
 use hub::{PublisherOwner, Received, Shard, Stream};
 use media::Frame;
-use tokio::time::sleep_until;
+use tokio::time::MissedTickBehavior;
 
 use crate::disk::Disk;
 use crate::gate::Shared;
-use crate::writer::{Health, Then};
-use crate::{HlsConfig, OnError, Output, Packager, SegmentDone, Storage, StreamName, WallTime};
+use crate::writer::Then;
+use crate::{
+    Delivery, HlsConfig, OnError, Output, Packager, SegmentDone, Storage, StreamName, WallTime,
+};
 
 /// A stream without media is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -39,8 +41,7 @@ struct Segmenter {
     /// The snapshot that `config` was read from.
     snapshot: Arc<gate::conf::Config>,
     packager: Packager,
-    disk: Disk,
-    health: Arc<Health>,
+    delivery: Delivery,
     /// `hls_on_error ignore`: nothing more for this publish.
     stopped: bool,
     told: Option<String>,
@@ -72,15 +73,20 @@ pub(crate) async fn run(
         }
     };
     let utc = snapshot.root().bool("utc_time");
-    let receiver = shard.subscribe_frames(&stream);
+    let mut receiver = shard.subscribe_frames(&stream);
     let mut this = Segmenter {
         vhost: stream.key.vhost.to_string(),
         owner: None,
-        disk: Disk::new(&config.path),
+        delivery: Delivery::new(
+            &shared.store,
+            url.clone(),
+            &stream.key.vhost,
+            Disk::new(&config.path),
+            config.storage,
+        ),
         config,
         snapshot,
         packager,
-        health: Arc::default(),
         stopped: false,
         told: None,
         wall: (Instant::now(), wall(utc)),
@@ -97,23 +103,49 @@ pub(crate) async fn run(
         "HLS begins"
     );
     let mut last = Instant::now();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Since when its playlist is gone.
+    let mut retired: Option<Instant> = None;
     loop {
         tokio::select! {
             biased;
             received = receiver.recv() => {
                 last = Instant::now();
-                this.take(received);
+                if retired.is_some() && this.config.enabled && matches!(received, Received::Frame(_))
+                {
+                    // It begins anew: with the configurations, and at a key frame.
+                    retired = None;
+                    receiver = shard.subscribe_frames(&this.stream);
+                } else {
+                    this.take(received);
+                }
             }
-            () = sleep_until((Instant::now() + LOOK).into()) => {
+            _ = look.tick() => {
                 this.refresh();
-                let dispose = this.dispose_after();
-                if !this.config.enabled || dispose.is_some_and(|d| last.elapsed() >= d) {
-                    break;
+                let idle = this.dispose_after().is_some_and(|d| last.elapsed() >= d);
+                if this.config.enabled && !idle {
+                    continue;
+                }
+                match retired {
+                    None => {
+                        this.retire();
+                        retired = Some(Instant::now());
+                    }
+                    // Whoever has just read the playlist may still fetch what it names (RFC 8216,
+                    // section 6.2.2).
+                    Some(at) if at.elapsed() >= this.packager.listed() => {
+                        this.clear();
+                        if !this.stream.is_active() {
+                            break;
+                        }
+                    }
+                    Some(_) => {}
                 }
             }
         }
     }
-    this.end();
+    tracing::info!(stream = %this.url, "HLS ends: the stream is idle or HLS is off");
 }
 
 impl Segmenter {
@@ -172,25 +204,10 @@ impl Segmenter {
                     stream = %self.url, seq = done.sequence, us = done.duration_us, "HLS segment"
                 );
             }
-            // Playlists are always at hand: they are small, and requests for them are answered
-            // with sessions in mind. Segments only where memory is meant to hold them.
-            let playlist = match output {
-                Output::Write { path, .. } | Output::Remove { path, .. } => {
-                    path == self.packager.playlist_path()
-                }
-                Output::Done(_) => false,
-            };
-            if playlist || self.config.storage.in_memory() {
-                self.shared.store.apply(&self.vhost, output);
-            }
         }
-        if self.config.storage.on_disk() {
-            let then = finished.and_then(|done| self.tell(done));
-            self.shared.writer.send(&self.url, &self.disk, out, &self.health, then);
-        } else if let Some(then) = finished.and_then(|done| self.tell(done)) {
-            then();
-        }
-        if self.health.take_failed() {
+        let then = finished.and_then(|done| self.tell(done));
+        self.delivery.carry_out(&self.shared.writer, &mut self.packager, out, then);
+        if self.delivery.health().take_failed() {
             self.on_error();
         }
     }
@@ -262,20 +279,39 @@ impl Segmenter {
         Some(MEMORY_STAYS)
     }
 
-    /// The stream has been idle for long enough, or HLS was switched off.
-    fn end(mut self) {
+    /// Whether what is on disk stays when the stream has been idle for long.
+    fn keeps_files(&self) -> bool {
         // The process that took over writes to the same files.
-        let keep_files = self.host.is_handed_over()
-            || (self.config.dispose.is_zero() && self.config.storage == Storage::Disk);
+        self.host.is_handed_over()
+            || (self.config.dispose.is_zero() && self.config.storage == Storage::Disk)
+    }
+
+    /// The stream has been idle for long enough, or HLS was switched off: no playlist any more.
+    fn retire(&mut self) {
         let mut out = Vec::new();
         self.packager.unpublish(&mut out);
-        if !keep_files {
-            self.packager.dispose(&mut out);
-        } else {
-            self.shared.store.remove(&self.vhost, self.packager.playlist_path());
+        self.carry_out(out);
+        let mut out = Vec::new();
+        self.packager.retire(&mut out);
+        self.carry_out_gone(out);
+    }
+
+    /// Nobody can know of the segments any more.
+    fn clear(&mut self) {
+        let mut out = Vec::new();
+        self.packager.dispose(&mut out);
+        self.carry_out_gone(out);
+    }
+
+    fn carry_out_gone(&mut self, mut out: Vec<Output>) {
+        if self.keeps_files() {
+            for output in &mut out {
+                if let Output::Remove { on_disk, .. } = output {
+                    *on_disk = false;
+                }
+            }
         }
         self.carry_out(out);
-        tracing::info!(stream = %self.url, "HLS ends: the stream is idle or HLS is off");
     }
 }
 

@@ -83,6 +83,19 @@ impl Store {
         }
     }
 
+    /// Takes a file away if it still is the one with these very bytes, not another of its name.
+    pub fn remove_same(&self, vhost: &str, path: &str, bytes: &Bytes) {
+        let mut hosts = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(files) = hosts.get_mut(vhost) else { return };
+        let same = |file: &Bytes| file.as_ptr() == bytes.as_ptr() && file.len() == bytes.len();
+        if files.get(path).is_some_and(same) {
+            files.remove(path);
+            if files.is_empty() {
+                hosts.remove(vhost);
+            }
+        }
+    }
+
     /// A file's bytes. `path` is relative to the root, without a slash at its start.
     pub fn get(&self, vhost: &str, path: &str) -> Option<Bytes> {
         let hosts = self.files.read().unwrap_or_else(PoisonError::into_inner);

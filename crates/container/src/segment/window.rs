@@ -79,6 +79,11 @@ impl<T> Window<T> {
         gone
     }
 
+    /// Takes the newest listed segment back: it could not be kept.
+    pub fn retract(&mut self) -> Option<Entry<T>> {
+        self.listed.pop_back()
+    }
+
     /// The listed segments, oldest first.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = &Entry<T>> {
         self.listed.iter()

@@ -15,6 +15,7 @@ mod events;
 mod openapi;
 mod params;
 mod problem;
+mod recordings;
 mod reload;
 mod rooms;
 mod server;
@@ -90,6 +91,7 @@ const ENDPOINTS: &[&[Endpoint]] = &[
     streams::ENDPOINTS,
     rooms::ENDPOINTS,
     clients::ENDPOINTS,
+    recordings::ENDPOINTS,
     config::ENDPOINTS,
     reload::ENDPOINTS,
     events::ENDPOINTS,

@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod core;
+mod dvr;
 mod exec;
 mod forward;
 mod heartbeat;
@@ -34,6 +35,7 @@ pub const PARTS: &[&[Directive]] = &[
     telemetry::DIRECTIVES,
     exec::DIRECTIVES,
     forward::DIRECTIVES,
+    dvr::DIRECTIVES,
     planned::DIRECTIVES,
     hooks::DIRECTIVES,
     rtc::DIRECTIVES,

@@ -47,6 +47,9 @@ const BETTER: &[(&str, &str, &str)] = &[
         "notifications are tried again; can be signed and checked",
         "通知会重试；可签名、可校验证书",
     ),
+    ("vhost.dvr", "tried again after a fault of the disk", "磁盘出错后自动重试"),
+    ("vhost.dvr.dvr_apply", "a reload counts for live streams", "重载对正在推的流生效"),
+    ("vhost.dvr.dvr_path", "MP4 can be played after a crash", "MP4 崩溃后仍可播放"),
     (
         "vhost.forward.destination",
         "`rtmps` and whole addresses, too; seen in API and metrics; a reload leaves what stays alone",

@@ -36,6 +36,9 @@ pub enum Patch {
     DeleteVhost(String),
     /// On or off.
     SwitchVhost(String, bool),
+    /// A stream, as `app/stream`, of a virtual host that records is put onto the list of those to
+    /// be recorded, or taken off.
+    Record(String, String, bool),
 }
 
 /// Why there is no such patch, or why it does not fit.
@@ -77,6 +80,20 @@ impl Patch {
                 _ => params("param: create, update, delete, disable or enable"),
             };
         }
+        if scope == "dvr" {
+            if !is_name(value) {
+                return params("value: the name of a virtual host");
+            }
+            if !is_stream(data) {
+                return params("data: a stream, as app/stream");
+            }
+            let (vhost, stream) = (value.to_owned(), data.to_owned());
+            return match param {
+                "enable" => Ok(Self::Record(vhost, stream, true)),
+                "disable" => Ok(Self::Record(vhost, stream, false)),
+                _ => params("param: enable or disable"),
+            };
+        }
         let works = |path: &&&str| {
             let row = table.get(path);
             row.is_some_and(|row| row.reload != Reload::AtStart && row.status == Status::Works)
@@ -99,7 +116,7 @@ impl Patch {
     ///
     /// # Errors
     /// [`PatchError::Params`] when there is no such virtual host, or one too many, or it is still
-    /// switched on.
+    /// switched on; [`PatchError::NotAllowed`] when it does not record.
     pub fn apply(&self, config: &Config) -> Result<Vec<Node>, PatchError> {
         let mut nodes = config.nodes().to_vec();
         let find = |nodes: &mut Vec<Node>, name: &str| {
@@ -136,6 +153,32 @@ impl Patch {
                 let at = find(&mut nodes, name).ok_or_else(|| missing(name))?;
                 nodes.remove(at);
             }
+            Self::Record(name, stream, on) => {
+                let at = find(&mut nodes, name).ok_or_else(|| missing(name))?;
+                let section = config.vhost(name).filter(|vhost| vhost.name() == name);
+                let Some(vhost) = section.filter(|vhost| vhost.bool("dvr.enabled")) else {
+                    return Err(PatchError::NotAllowed("dvr".to_owned()));
+                };
+                let old = vhost.list("dvr.dvr_apply");
+                // A list of all begins anew with the first that is put on it, as with SRS 3.
+                if !*on && old.contains(&"all") {
+                    let text = "all streams are recorded: name them in dvr_apply first";
+                    return Err(PatchError::Params(text.to_owned()));
+                }
+                let all = |word: &&&str| !matches!(**word, "all" | "none") && **word != stream;
+                let mut list: Vec<&str> = old.iter().filter(all).copied().collect();
+                if *on {
+                    list.push(stream);
+                } else if list.is_empty() {
+                    list.push("none");
+                }
+                let dvr = nodes.get_mut(at).and_then(|vhost| vhost.children.as_mut());
+                let dvr = dvr.and_then(|nodes| nodes.iter_mut().find(|node| node.name == "dvr"));
+                if let Some(nodes) = dvr.and_then(|dvr| dvr.children.as_mut()) {
+                    nodes.retain(|node| node.name != "dvr_apply");
+                    nodes.push(Node::line("dvr_apply", &list));
+                }
+            }
             Self::SwitchVhost(name, on) => {
                 let at = find(&mut nodes, name).ok_or_else(|| missing(name))?;
                 if let Some(children) = nodes.get_mut(at).and_then(|n| n.children.as_mut()) {
@@ -146,6 +189,13 @@ impl Patch {
         }
         Ok(nodes)
     }
+}
+
+/// An app, which may have slashes, and a stream.
+fn is_stream(text: &str) -> bool {
+    let fits = |c: char| c.is_alphanumeric() || "._-+@=,~".contains(c);
+    let part = |part: &str| !part.is_empty() && part.chars().all(fits);
+    text.len() <= MAX_VALUE && text.contains('/') && text.split('/').all(part)
 }
 
 fn is_name(text: &str) -> bool {
@@ -207,6 +257,33 @@ mod tests {
         step("b.test", "disable", "").unwrap();
         assert_eq!(named(step("b.test", "delete", "").unwrap(), "b.test"), None);
         assert!(step("a/b", "create", "").is_err() && step("a", "frob", "").is_err());
+    }
+
+    #[test]
+    fn streams_are_put_onto_the_list_of_recordings_and_taken_off() {
+        let on = [("vhost.dvr.enabled", "on")];
+        let mut config = Config::from_pairs(directives::table(&[]), &on);
+        let mut step = |param: &str, stream: &str| {
+            let nodes = parse("dvr", "__defaultVhost__", param, stream)?.apply(&config)?;
+            let new = Config::new(config.table().clone(), nodes, Default::default(), Vec::new());
+            config = std::sync::Arc::new(new);
+            let vhost = config.vhost("__defaultVhost__").unwrap();
+            Ok::<_, PatchError>(vhost.list("dvr.dvr_apply").join(" "))
+        };
+        assert!(step("disable", "live/a").is_err(), "it would be all or nothing");
+        assert_eq!(step("enable", "live/a").unwrap(), "live/a");
+        assert_eq!(step("enable", "live/b").unwrap(), "live/a live/b");
+        assert_eq!(step("enable", "live/a").unwrap(), "live/b live/a");
+        assert_eq!(step("disable", "live/b").unwrap(), "live/a");
+        assert_eq!(step("disable", "live/a").unwrap(), "none");
+        assert_eq!(step("enable", "live/a").unwrap(), "live/a");
+        for (param, stream) in [("", "live/a"), ("enable", ""), ("enable", "a"), ("enable", "a/$b")]
+        {
+            assert!(matches!(step(param, stream), Err(PatchError::Params(_))), "{param} {stream}");
+        }
+        let off = Config::from_pairs(directives::table(&[]), &[("listen", "1")]);
+        let patch = parse("dvr", "__defaultVhost__", "enable", "live/a").unwrap();
+        assert!(patch.apply(&off).is_err());
     }
 
     proptest! {

@@ -10,7 +10,12 @@ use jiff::Zoned;
 
 /// What stands for variables.
 #[derive(Debug)]
-pub(super) struct Values(Vec<(&'static str, String)>);
+pub(super) struct Values {
+    /// `[name]`
+    brackets: Vec<(&'static str, String)>,
+    /// `$name`
+    dollars: Vec<(&'static str, String)>,
+}
 
 impl Values {
     /// Those of a client on a stream, now.
@@ -27,7 +32,7 @@ impl Values {
 
     fn new([vhost, app, stream]: [&str; 3], [tc, swf, page]: [&str; 3], now: &Zoned) -> Self {
         let two = |n: i8| format!("{n:02}");
-        Self(vec![
+        let brackets = vec![
             ("vhost", vhost.to_owned()),
             ("port", port(tc).to_owned()),
             ("app", app.to_owned()),
@@ -44,25 +49,48 @@ impl Values {
             ("05", two(now.second())),
             ("999", format!("{:03}", now.millisecond())),
             ("timestamp", now.timestamp().as_millisecond().to_string()),
-        ])
+        ];
+        Self { brackets, dollars: Vec::new() }
+    }
+
+    /// With the file of a recording, in the words of nginx-rtmp.
+    pub(super) fn with_file(mut self, path: &str) -> Self {
+        let (dirname, filename) = path.rsplit_once('/').unwrap_or((".", path));
+        let basename = filename.rsplit_once('.').map_or(filename, |(name, _)| name);
+        let all =
+            [("path", path), ("filename", filename), ("basename", basename), ("dirname", dirname)];
+        self.dollars = all.map(|(name, value)| (name, value.to_owned())).into();
+        self
     }
 
     /// `text` with its variables replaced, once: a value is never looked into.
     fn fill(&self, text: &str, shape: impl Fn(&str) -> String) -> String {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
-        while let Some((before, after)) = rest.split_once('[') {
+        while let Some(at) = rest.find(['[', '$']) {
+            let (before, from) = rest.split_at(at);
             out.push_str(before);
-            let known = after.split_once(']').and_then(|(name, behind)| {
-                let (_, value) = self.0.iter().find(|(known, _)| *known == name)?;
-                Some((value, behind))
-            });
+            let known = match from.strip_prefix('[') {
+                Some(inner) => inner.split_once(']').and_then(|(name, behind)| {
+                    let (_, value) = self.brackets.iter().find(|(known, _)| *known == name)?;
+                    Some((value, behind))
+                }),
+                None => from.strip_prefix('$').and_then(|from| {
+                    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                    let end = from.find(|c| !word(c)).unwrap_or(from.len());
+                    let (name, behind) = from.split_at(end);
+                    let (_, value) = self.dollars.iter().find(|(known, _)| *known == name)?;
+                    Some((value, behind))
+                }),
+            };
             rest = if let Some((value, behind)) = known {
                 out.push_str(&shape(value));
                 behind
             } else {
-                out.push('[');
-                after
+                // The mark is one byte.
+                let (mark, behind) = from.split_at(1);
+                out.push_str(mark);
+                behind
             };
         }
         out.push_str(rest);
@@ -227,6 +255,19 @@ mod tests {
             read(&["p", "[timestamp]", "[pageUrl]"], "s").args,
             ["1767323045006", "http://p/"]
         );
+    }
+
+    #[test]
+    fn a_recording_is_named_in_the_words_of_nginx_rtmp() {
+        let values = values("s").with_file("./dvr/live/s $path.[app].flv");
+        let fill = |text: &str| values.fill(text, str::to_owned);
+        assert_eq!(fill("$path"), "./dvr/live/s $path.[app].flv", "a value is not looked into");
+        assert_eq!(fill("$dirname/$basename.mp4"), "./dvr/live/s $path.[app].mp4");
+        assert_eq!(fill("[app]/$filename"), "live/s $path.[app].flv");
+        assert_eq!(fill("$paths $ $$path$"), "$paths $ $./dvr/live/s $path.[app].flv$");
+        assert_eq!(self::values("s").fill("$path", str::to_owned), "$path");
+        let bare = self::values("s").with_file("one");
+        assert_eq!(bare.fill("$dirname $basename", str::to_owned), ". one");
     }
 
     #[test]

@@ -110,6 +110,19 @@ pub(super) fn close(identity: &Identity, session: &SessionInfo, detail: &Detail)
         .end()
 }
 
+/// The body of `on_dvr`.
+pub(super) fn dvr(visit: &Visit, file: &str, cwd: &str) -> String {
+    let detail = visit.detail();
+    let (stream, tc_url) = names(detail);
+    let object = head(&visit.host.identity, Hook::Dvr, &visit.session, detail)
+        .text("tcUrl", &tc_url)
+        .text("stream", stream)
+        .text("param", &detail.param)
+        .text("cwd", cwd)
+        .text("file", file);
+    whereabouts(object, visit).end()
+}
+
 /// The body of `on_hls`.
 pub(super) fn hls(visit: &Visit, segment: &Segment<'_>, cwd: &str) -> String {
     let detail = visit.detail();

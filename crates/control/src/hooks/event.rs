@@ -9,6 +9,7 @@ pub(super) enum Hook {
     Unpublish,
     Play,
     Stop,
+    Dvr,
     Hls,
     HlsNotify,
     /// The backend of `forward`: where does a stream go?
@@ -25,6 +26,7 @@ impl Hook {
             Self::Unpublish => "on_unpublish",
             Self::Play => "on_play",
             Self::Stop => "on_stop",
+            Self::Dvr => "on_dvr",
             Self::Hls => "on_hls",
             Self::HlsNotify => "on_hls_notify",
             Self::Forward => "on_forward",
@@ -40,6 +42,7 @@ impl Hook {
             Self::Unpublish => "http_hooks.on_unpublish",
             Self::Play => "http_hooks.on_play",
             Self::Stop => "http_hooks.on_stop",
+            Self::Dvr => "http_hooks.on_dvr",
             Self::Hls => "http_hooks.on_hls",
             Self::HlsNotify => "http_hooks.on_hls_notify",
             Self::Forward => "forward.backend",

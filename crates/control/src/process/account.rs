@@ -125,6 +125,7 @@ impl Account {
             if hls.bool("enabled") && hls.str("hls_storage") != "memory" {
                 wanted.push(PathBuf::from(hls.str("hls_path")));
             }
+            wanted.extend(recordings(&vhost).map(PathBuf::from));
         }
         for folder in wanted {
             self.make(&folder)?;
@@ -207,7 +208,20 @@ pub fn troubles(config: &Config, file: Option<&str>) -> Vec<String> {
             format!("HLS of vhost {} cannot write to {} without root; give the folder to the user (chown -R)", vhost.name(), folder.display())
         })
     });
-    unreadable.into_iter().chain(hls).collect()
+    let dvr = config.vhosts().into_iter().filter_map(|vhost| {
+        let folder = recordings(&vhost)?;
+        let bad = nix::unistd::access(&*folder, nix::unistd::AccessFlags::W_OK).is_err();
+        bad.then(|| {
+            format!("DVR of vhost {} cannot write to {folder} without root; give the folder to the user (chown -R)", vhost.name())
+        })
+    });
+    unreadable.into_iter().chain(hls).chain(dvr).collect()
+}
+
+/// The folder that recordings of a virtual host lie in, if there are any.
+fn recordings(vhost: &gate::conf::VhostSection<'_>) -> Option<String> {
+    let dvr = vhost.section("dvr");
+    dvr.bool("enabled").then(|| gate::path::recording(dvr.str("dvr_path")).0)
 }
 
 fn is_denied(file: &str) -> bool {

@@ -172,6 +172,7 @@ fn a_publisher_is_told_of_in_the_words_and_the_order_of_srs() {
         ("vhost.http_hooks.on_connect", &url),
         ("vhost.http_hooks.on_publish", &url),
         ("vhost.http_hooks.on_hls", &url),
+        ("vhost.http_hooks.on_dvr", &url),
         ("vhost.http_hooks.on_unpublish", &url),
         ("vhost.http_hooks.on_close", &url),
     ]);
@@ -185,10 +186,11 @@ fn a_publisher_is_told_of_in_the_words_and_the_order_of_srs() {
         let frames = shard.subscribe_frames(publisher.stream());
         let owner = owner(&frames).await;
         drop((publisher, hold, session));
-        // The publisher has gone, but its last segment is still being written.
+        // The publisher has gone, but its last segment and its recording are still being written.
         Publication::tell_segment(&*owner, segment("s-7.ts"));
+        Publication::tell_recorded(&*owner, "./objs/nginx/html/live/s.1.flv");
     });
-    let all = web.count(5);
+    let all = web.count(6);
     let (head, ids) = (
         r#""server_id":"vid-0000001","service_id":"svc00001","#,
         r#""client_id":"k3w81zq5","ip":"192.0.2.7","vhost":"__defaultVhost__","app":"live","#,
@@ -206,6 +208,9 @@ fn a_publisher_is_told_of_in_the_words_and_the_order_of_srs() {
             format!(
                 r#"{{{head}"action":"on_hls",{ids}{tc},{stream},"duration":9.68,"cwd":"/srv","file":"./objs/nginx/html/live/s-7.ts","url":"live/s-7.ts","m3u8":"./objs/nginx/html/live/s.m3u8","m3u8_url":"live/s.m3u8","seq_no":7,{place}}}"#
             ),
+            format!(
+                r#"{{{head}"action":"on_dvr",{ids}{tc},{stream},"cwd":"/srv","file":"./objs/nginx/html/live/s.1.flv",{place}}}"#
+            ),
             format!(r#"{{{head}"action":"on_unpublish",{ids}{tc},{stream},{place}}}"#),
             format!(r#"{{{head}"action":"on_close",{ids}"send_bytes":56,"recv_bytes":1234}}"#),
         ]
@@ -222,7 +227,7 @@ fn a_publisher_is_told_of_in_the_words_and_the_order_of_srs() {
             all[0].body.len()
         )
     );
-    assert_eq!(web.all().len(), 5);
+    assert_eq!(web.all().len(), 6);
 
     // A fetch has its template filled in, and goes elsewhere when the segment is elsewhere.
     rig.host.set_config(config(&with_notify));
@@ -236,9 +241,9 @@ fn a_publisher_is_told_of_in_the_words_and_the_order_of_srs() {
         Publication::tell_segment(&*owner, segment("s-8.ts"));
         Publication::tell_segment(&*owner, segment(&elsewhere));
     });
-    let all = web.count(7);
-    assert!(all[5].head.starts_with("GET /notify/live/s%221/s-8.ts?token=x&y=%E6%B5%81 HTTP/1.1"));
-    assert!(all[6].head.starts_with("GET /cdn/s-9.ts HTTP/1.1"), "{:?}", all[6]);
+    let all = web.count(8);
+    assert!(all[6].head.starts_with("GET /notify/live/s%221/s-8.ts?token=x&y=%E6%B5%81 HTTP/1.1"));
+    assert!(all[7].head.starts_with("GET /cdn/s-9.ts HTTP/1.1"), "{:?}", all[7]);
 }
 
 fn segment(uri: &str) -> Segment<'_> {

@@ -55,6 +55,7 @@ impl Admission for Diary {
             // Said by what follows them.
             Event::Published(_) | Event::Played(_) => {}
             Event::Segment(visit, _) => self.write("segment", &visit.session.id),
+            Event::Recorded(visit, _) => self.write("recorded", &visit.session.id),
         }
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use container::amf::{self, Limits};
 use container::flv;
+use container::mp4;
 use container::ts::{self, validate::Validator};
 use media::{Codec, Flags, Frame, Timestamp};
 
@@ -46,6 +47,64 @@ pub fn flv(data: &[u8]) {
         let _ = muxer.push(frame, &mut packets);
         assert_eq!(packets.len() % 188, 0, "a packet is not whole");
     }
+    recorded(&frames);
+    let last = data.first_chunk().copied().unwrap_or_default();
+    if let Some(mut muxer) = flv::FileMuxer::resume(data, last) {
+        tag.clear();
+        frames.iter().for_each(|frame| _ = muxer.push(frame, &mut tag));
+        let _ = muxer.finish(data.len() as u64);
+    }
+}
+
+/// What was demuxed can be recorded: an MP4 file is boxes to its end, before and after it is
+/// finished, and an FLV file is tags.
+fn recorded(frames: &[Frame]) {
+    let (mut muxer, mut file) = (mp4::Muxer::new(), Vec::new());
+    for frame in frames {
+        let fits = muxer.fits(frame);
+        let pushed = muxer.push(frame, &mut file);
+        assert!(!fits || !matches!(pushed, Err(mp4::LeftOut::Late(_))), "it was said to fit");
+    }
+    let patch = muxer.finish(&mut file);
+    boxes(&file);
+    if let Some(patch) = patch {
+        assert!(put(&mut file, patch.at, &patch.bytes), "a patch beyond the end");
+        assert_eq!(boxes(&file), 3, "not ftyp, mdat and moov");
+    }
+    let (mut muxer, mut file) = (flv::FileMuxer::new("x", false), Vec::new());
+    frames.iter().for_each(|frame| _ = muxer.push(frame, &mut file));
+    let len = file.len();
+    for patch in muxer.finish(len as u64) {
+        assert!(put(&mut file, patch.at, &patch.bytes), "a patch beyond the end");
+    }
+    let mut reader = flv::Reader::new();
+    reader.push(&file);
+    while matches!(reader.pull(), Ok(Some(_))) {}
+    assert_eq!(reader.buffered(), 0, "a tag is not whole");
+}
+
+/// Writes over what is there; false where nothing is.
+fn put(file: &mut [u8], at: u64, bytes: &[u8]) -> bool {
+    let Ok(at) = usize::try_from(at) else { return false };
+    let Some(place) = file.get_mut(at..at.saturating_add(bytes.len())) else { return false };
+    place.copy_from_slice(bytes);
+    true
+}
+
+/// How many boxes there are. Each must be whole.
+fn boxes(bytes: &[u8]) -> usize {
+    let mut count = 0;
+    let mut rest = Some(bytes);
+    while let Some(now) = rest.filter(|rest| !rest.is_empty()) {
+        let short = now.first_chunk().map(|size| u64::from(u32::from_be_bytes(*size)));
+        let long = || now.get(8..)?.first_chunk().map(|size| u64::from_be_bytes(*size));
+        let size = if short == Some(1) { long() } else { short };
+        let size = size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size >= 8);
+        rest = size.and_then(|size| now.get(size..));
+        assert!(rest.is_some(), "a box is not whole");
+        count += 1;
+    }
+    count
 }
 
 fn tags<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Vec<flv::Tag> {

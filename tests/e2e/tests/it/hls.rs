@@ -125,3 +125,32 @@ fn a_page_of_another_origin_may_read_that_there_is_no_stream() -> Result<()> {
     ensure!(answer.text().contains("/live/nothing"), "404 without a reason: {}", answer.text());
     Ok(())
 }
+
+#[test]
+fn a_reload_switches_it_on_and_off_and_on_for_a_live_stream() -> Result<()> {
+    need!("ffmpeg");
+    let config = |hls: &str| {
+        format!(
+            "listen RTMP;\ndaemon off;\nsrs_log_tank console;\n\
+             http_api {{ enabled on; listen API; }}\n\
+             http_server {{ enabled on; listen HTTP; dir DIR/html; }}\n\
+             vhost __defaultVhost__ {{ http_remux {{ enabled on; wait_timeout 0.2; }}\n\
+             hls {{ enabled {hls}; hls_ctx off; hls_fragment 1; hls_window 2; hls_path DIR/html; }} }}\n"
+        )
+    };
+    let server = Start::config("hls-reload", &config("off")).ready()?;
+    let _publisher = Sample::H264Aac.publish(&server, &server.rtmp("live/livestream"))?;
+    server.wait_stream("livestream")?;
+    let status = || Some(http::get(server.http_address().ok()?, PATH).ok()?.status);
+    ensure!(status() == Some(404), "HLS is off");
+    for _ in 0..2 {
+        server.rewrite(&config("on"))?;
+        server.reload()?;
+        until("there is no playlist", || (status()? == 200).then_some(()))?;
+        Playlist::wait(&server, PATH, 3)?.keeps_its_target()?;
+        server.rewrite(&config("off"))?;
+        server.reload()?;
+        until("there still is a playlist", || (status()? == 404).then_some(()))?;
+    }
+    Ok(())
+}

@@ -141,6 +141,7 @@ fn every_path_of_the_document_answers_as_it_says() {
         }
     }
     assert_eq!(seen, 15);
+    assert_eq!(seen, 14);
     assert_eq!(player.kick_reason(), Some(Kick::Api));
 }
 

@@ -59,6 +59,9 @@ async fn update(api: &Api, who: &Who, ask: &Ask) -> Reply {
         Err(PatchError::NotAllowed(_)) => return code(NOT_ALLOWED),
         Err(PatchError::Params(_)) => return code(PARAMS),
     };
+    if let Err(PatchError::NotAllowed(_)) = patch.apply(&config) {
+        return code(NOT_ALLOWED);
+    }
     let result = api.reloader.update(patch).await;
     audit("update", who, ask, &result);
     code(if result.is_ok() { 0 } else { PARAMS })

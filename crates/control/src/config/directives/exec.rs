@@ -18,6 +18,10 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Program and arguments that run once when a publisher has gone.",
         "推流结束后运行一次的程序及参数。",
     ),
+    exec("vhost.exec.record_done", Line).since("millrace").repeated().docs(
+        "Program and arguments that run once for each finished recording; `$path`, `$filename`, `$basename` and `$dirname` stand for its file. See [Recording](dvr.md).",
+        "每个录制文件完成后运行一次的程序及参数；`$path`、`$filename`、`$basename`、`$dirname` 表示该文件。见 [录制](dvr.md)。",
+    ),
     exec("vhost.exec.play", Line).repeated().docs(
         "Program and arguments that run as long as a player is there, one for each player; started again 3 s after it has ended.",
         "播放期间运行的程序及参数，每个播放者一个；退出 3 秒后重新启动。",

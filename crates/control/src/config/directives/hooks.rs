@@ -29,9 +29,9 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "请求播放：是否允许。",
     ),
     hook("vhost.http_hooks.on_stop", List).docs("Playing ended.", "播放结束。"),
-    hook("vhost.http_hooks.on_dvr", List).planned("recording (DVR)").docs(
-        "A recording was finished.",
-        "录制文件完成。",
+    hook("vhost.http_hooks.on_dvr", List).docs(
+        "A recording was finished, and has its name.",
+        "录制文件完成，已改为最终文件名。",
     ),
     hook("vhost.http_hooks.on_hls", List).docs(
         "A segment of HLS was finished, and is where it can be read.",
@@ -50,8 +50,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Web 服务器没有给出答复（无法连接、超时、状态码 5xx、内容无法识别）时如何处理会话。明确的拒绝始终有效。",
     ),
     ours("vhost.http_hooks.retries", Int).default("3").range(0.0, 20.0).docs(
-        "How often a notification (`on_close`, `on_unpublish`, `on_stop`, `on_hls`) that was not answered is tried again, after 1, 2, 4 ... seconds, 30 at most. Questions are never repeated.",
-        "通知（`on_close`、`on_unpublish`、`on_stop`、`on_hls`）未得到答复时的重试次数，间隔 1、2、4……秒，最长 30 秒。询问从不重试。",
+        "How often a notification (`on_close`, `on_unpublish`, `on_stop`, `on_dvr`, `on_hls`) that was not answered is tried again, after 1, 2, 4 ... seconds, 30 at most. Questions are never repeated.",
+        "通知（`on_close`、`on_unpublish`、`on_stop`、`on_dvr`、`on_hls`）未得到答复时的重试次数，间隔 1、2、4……秒，最长 30 秒。询问从不重试。",
     ),
     ours("vhost.http_hooks.queue", Int).default("10000").range(1.0, 1_000_000.0).docs(
         "Notifications of each callback that may wait, about 1 kB each. Those that find no place are dropped and counted.",

@@ -4,7 +4,7 @@
 use gate::conf::Kind::{
     Block, Bool, Choice, FloatSeconds, FreeBlock, Int, List, Path, Seconds, Str,
 };
-use gate::conf::Reload::{AtStart, Live};
+use gate::conf::Reload::Live;
 use gate::conf::{Directive, Kind, Violation};
 
 /// The rows.
@@ -93,38 +93,12 @@ pub(super) const DIRECTIVES: &[Directive] = &[
     hds("vhost.hds.hds_fragment", FloatSeconds).default("10").docs("Length of a segment.", "切片时长。"),
     hds("vhost.hds.hds_window", FloatSeconds).default("60").docs("Length of the list.", "列表时长。"),
     hds("vhost.hds.hds_path", Path).default("./objs/nginx/html").docs("Directory.", "目录。"),
-    Directive::new("vhost.dvr", Block).planned(DVR).docs(
-        "Record streams to files.",
-        "将流录制为文件。",
-    ),
-    dvr("vhost.dvr.enabled", Bool).default("off").docs("Record.", "启用。"),
-    dvr("vhost.dvr.dvr_apply", List).default("all").no_env().since("3").reload(AtStart).docs(
-        "`all`, or the streams to record: `app/stream`.",
-        "`all`，或要录制的流：`app/stream`。",
-    ),
-    dvr("vhost.dvr.dvr_plan", Choice(&["session", "segment", "append"])).default("session").docs(
-        "`session`: a file for each time somebody publishes. `segment`: a new file each `dvr_duration`. `append` (SRS 2): go on in the old file.",
-        "`session`：每次推流一个文件。`segment`：每 `dvr_duration` 一个文件。`append`（SRS 2）：追加到旧文件。",
-    ),
-    dvr("vhost.dvr.dvr_path", Str)
-        .default("./objs/nginx/html/[app]/[stream].[timestamp].flv")
-        .docs("Name of a file; `.mp4` records MP4.", "文件名模板；`.mp4` 结尾则录制为 MP4。"),
-    dvr("vhost.dvr.dvr_duration", Seconds).default("30").docs("Length of a segment.", "分段时长。"),
-    dvr("vhost.dvr.dvr_wait_keyframe", Bool).default("on").docs(
-        "Begin files at key frames.",
-        "文件从关键帧开始。",
-    ),
-    dvr("vhost.dvr.time_jitter", Choice(&["full", "zero", "off"])).default("full").docs(
-        "Correction of timestamps, as in `play`.",
-        "时间戳校正，同 `play`。",
-    ),
 ];
 
 const TOOLS: &str = "programs that the server starts";
 const CLUSTER: &str = "clustering (edge and origin cluster)";
 const DASH: &str = "MPEG-DASH";
 const HDS: &str = "HDS";
-const DVR: &str = "recording (DVR)";
 
 const fn cluster(path: &'static str, kind: Kind) -> Directive {
     Directive::new(path, kind).no_env().lenient(Violation::UseDefault).planned(CLUSTER)
@@ -136,8 +110,4 @@ const fn dash(path: &'static str, kind: Kind) -> Directive {
 
 const fn hds(path: &'static str, kind: Kind) -> Directive {
     Directive::new(path, kind).since("2").planned(HDS)
-}
-
-const fn dvr(path: &'static str, kind: Kind) -> Directive {
-    Directive::new(path, kind).lenient(Violation::UseDefault).planned(DVR)
 }
