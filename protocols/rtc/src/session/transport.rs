@@ -4,11 +4,12 @@
 //! Nothing but STUN is answered before the peer has shown by a check whose integrity holds that it
 //! is who the signalling spoke of; nothing that fails a check changes anything.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::dtls::{Fingerprint, Identity, Setup, Version};
-use super::ice::Credentials;
+use super::dtls::{Done, Dtls, Fingerprint, Gave, Identity, Setup, Version};
+use super::ice::{Agent, Credentials, Out};
 use crate::wire::srtp::{self, Profile, SrtpError};
 
 /// The road a datagram came by.
@@ -70,6 +71,9 @@ pub enum Incoming<'a> {
     /// Not taken; nothing has changed.
     Dropped(Drop),
 }
+
+/// Messages that wait for [`Transport::poll_data`]; more are dropped. One datagram can bring as many.
+const MAX_WAITING: usize = 64;
 
 /// Why a datagram was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -134,7 +138,7 @@ pub enum Event {
         /// The road.
         via: Via,
     },
-    /// The handshake is done; media may flow.
+    /// The handshake is done, or there is none: media may flow.
     DtlsConnected {
         /// How media are protected; none if they are plain.
         profile: Option<Profile>,
@@ -209,90 +213,387 @@ impl std::fmt::Display for State {
 /// One peer.
 #[derive(Debug)]
 pub struct Transport {
-    config: TransportConfig,
+    agent: Agent,
+    /// None where the peers do without, and after the end.
+    dtls: Option<Dtls>,
+    srtp: Option<Box<(srtp::Sender, srtp::Receiver)>>,
+    encrypt: bool,
+    state: Phase,
+    out: Out,
+    data: VecDeque<Vec<u8>>,
+    /// The last time that was told, for what is done without one.
+    now: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    Connected,
+    Closed,
 }
 
 impl Transport {
-    /// Makes a session that waits for its first datagram, or, as client, sends one.
-    pub fn new(config: TransportConfig, _now: Instant) -> Self {
-        Self { config }
+    /// Makes a session that waits for its first datagram, or, as client, sends one at the next
+    /// [`Self::handle_timeout`].
+    pub fn new(config: TransportConfig, now: Instant) -> Self {
+        let agent =
+            Agent::new(&config.role, config.local, config.remote, config.consent, config.seed, now);
+        let dtls = config.dtls.then(|| {
+            Dtls::new(config.identity, config.setup, config.version, config.peer_fingerprint)
+        });
+        Self {
+            agent,
+            encrypt: config.encrypt && dtls.is_some(),
+            dtls,
+            srtp: None,
+            state: Phase::Connecting,
+            out: Out::default(),
+            data: VecDeque::new(),
+            now,
+        }
     }
 
-    /// Takes one datagram.
+    /// Takes one datagram, or one packet of a TCP connection.
     ///
     /// Media cost no allocation. What fails a check changes nothing.
     pub fn handle<'a>(
         &mut self,
-        _now: Instant,
-        _from: SocketAddr,
-        _via: Via,
-        _datagram: &'a mut [u8],
+        now: Instant,
+        from: SocketAddr,
+        via: Via,
+        datagram: &'a mut [u8],
     ) -> Incoming<'a> {
-        Incoming::Dropped(Drop::Unknown)
+        self.now = now;
+        if self.state == Phase::Closed {
+            return Incoming::Dropped(Drop::Closed);
+        }
+        let (first, second) = match datagram {
+            [first, second, ..] => (*first, *second),
+            _ => return Incoming::Dropped(Drop::Unknown),
+        };
+        // RFC 7983 §7, RFC 5761 §4.
+        match (first, second) {
+            (0..=3, _) => self.handle_stun(now, from, via, datagram),
+            (20..=63, _) => self.handle_dtls(now, from, via, datagram),
+            (128..=191, 192..=223) => self.handle_rtcp(now, from, via, datagram),
+            (128..=191, _) => self.handle_rtp(now, from, via, datagram),
+            _ => Incoming::Dropped(Drop::Unknown),
+        }
+    }
+
+    fn handle_stun<'a>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        via: Via,
+        datagram: &'a [u8],
+    ) -> Incoming<'a> {
+        if let Err(drop) = self.agent.handle(now, from, via, datagram, &mut self.out) {
+            return Incoming::Dropped(drop);
+        }
+        self.go_on(now);
+        Incoming::Nothing
+    }
+
+    fn handle_dtls<'a>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        via: Via,
+        datagram: &'a [u8],
+    ) -> Incoming<'a> {
+        if !self.agent.is_valid(from, via) {
+            return Incoming::Dropped(Drop::Unvalidated);
+        }
+        let Some(dtls) = &mut self.dtls else { return Incoming::Dropped(Drop::BadDtls) };
+        let mut gave = Gave::default();
+        let taken = dtls.handle(now, datagram, &mut gave);
+        let bad = matches!(taken, Ok(false));
+        self.give(now, gave, taken.map(drop), Some((from, via)));
+        if bad {
+            return Incoming::Dropped(Drop::BadDtls);
+        }
+        self.data.pop_front().map_or(Incoming::Nothing, Incoming::Data)
+    }
+
+    fn handle_rtp<'a>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        via: Via,
+        datagram: &'a mut [u8],
+    ) -> Incoming<'a> {
+        if let Err(drop) = self.may_bring_media(from, via) {
+            return Incoming::Dropped(drop);
+        }
+        let Some(srtp) = &mut self.srtp else {
+            return if srtp::rtp_header_len(datagram).is_some() {
+                Incoming::Rtp(datagram)
+            } else {
+                Incoming::Dropped(Drop::BadMedia)
+            };
+        };
+        match srtp.1.unprotect(datagram) {
+            Ok(len) => {
+                self.agent.heard(now, from, via);
+                Incoming::Rtp(datagram.get_mut(..len).unwrap_or_default())
+            }
+            Err(error) => Incoming::Dropped(error.into()),
+        }
+    }
+
+    fn handle_rtcp<'a>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        via: Via,
+        datagram: &'a mut [u8],
+    ) -> Incoming<'a> {
+        if let Err(drop) = self.may_bring_media(from, via) {
+            return Incoming::Dropped(drop);
+        }
+        let Some(srtp) = &mut self.srtp else { return Incoming::Rtcp(datagram) };
+        match srtp.1.unprotect_rtcp(datagram) {
+            Ok(len) => {
+                self.agent.heard(now, from, via);
+                Incoming::Rtcp(datagram.get(..len).unwrap_or_default())
+            }
+            Err(error) => Incoming::Dropped(error.into()),
+        }
+    }
+
+    fn may_bring_media(&self, from: SocketAddr, via: Via) -> Result<(), Drop> {
+        if !self.agent.is_valid(from, via) {
+            return Err(Drop::Unvalidated);
+        }
+        if self.state == Phase::Connected { Ok(()) } else { Err(Drop::Early) }
     }
 
     /// Takes the time: checks, retransmissions, the end of consent.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        if self.state == Phase::Closed {
+            return;
+        }
+        if let Err(why) = self.agent.handle_timeout(now, &mut self.out) {
+            self.end(now, why);
+            return;
+        }
+        if let Some(dtls) = &mut self.dtls {
+            let mut gave = Gave::default();
+            let taken = dtls.handle_timeout(now, &mut gave);
+            self.give(now, gave, taken, None);
+        }
+    }
 
     /// When [`Self::handle_timeout`] is due; none after the end.
     pub fn deadline(&self) -> Option<Instant> {
-        None
+        if self.state == Phase::Closed {
+            return None;
+        }
+        let ice = self.agent.deadline();
+        let dtls = self.dtls.as_ref().and_then(Dtls::deadline);
+        Some(dtls.map_or(ice, |dtls| dtls.min(ice)))
     }
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        None
+        let next = self.out.transmits.pop_front();
+        if next.is_none() && self.out.transmits.capacity() > 0 {
+            // Thousands of sessions lie idle: what the handshake needed is given back.
+            self.out.transmits = VecDeque::new();
+        }
+        next
     }
 
     /// What has happened since.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        let next = self.out.events.pop_front();
+        if next.is_none() && self.out.events.capacity() > 0 {
+            self.out.events = VecDeque::new();
+        }
+        next
     }
 
     /// A further message that came over DTLS.
     pub fn poll_data(&mut self) -> Option<Vec<u8>> {
-        None
+        self.data.pop_front()
     }
 
-    /// Sends a message over DTLS; false before the handshake is done and after the end.
-    pub fn send_data(&mut self, _data: &[u8]) -> bool {
-        false
+    /// Sends a message over DTLS, at most 1,100 bytes; false before the handshake is done and
+    /// after the end. Drops the message, as the network may, where the engine has no room.
+    pub fn send_data(&mut self, data: &[u8]) -> bool {
+        let now = self.now;
+        let Some(dtls) = self.dtls.as_mut().filter(|_| self.state == Phase::Connected) else {
+            return false;
+        };
+        let mut gave = Gave::default();
+        let sent = dtls.send(now, data, &mut gave);
+        let taken = matches!(sent, Ok(true));
+        self.give(now, gave, sent.map(drop), None);
+        taken
     }
 
     /// What protects the RTP we send; none before the handshake, and none where media are plain.
     pub fn srtp_sender(&self) -> Option<&srtp::Sender> {
-        None
+        self.srtp.as_ref().map(|srtp| &srtp.0)
     }
 
     /// Whether media may flow, encrypted or plain as configured.
     pub fn is_connected(&self) -> bool {
-        self.state() == State::Connected
+        self.state == Phase::Connected
     }
 
     /// Protects the compound RTCP packet `packet[from..]` in place; where media are plain, leaves
-    /// it as it is. Fails before [`Self::is_connected`].
-    pub fn protect_rtcp(&mut self, _packet: &mut Vec<u8>, _from: usize) -> Result<(), SrtpError> {
-        Ok(())
+    /// it as it is. Fails before [`Self::is_connected`], with [`SrtpError::Plain`].
+    pub fn protect_rtcp(&mut self, packet: &mut Vec<u8>, from: usize) -> Result<(), SrtpError> {
+        let connected = self.is_connected();
+        match &mut self.srtp {
+            Some(srtp) => srtp.0.protect_rtcp(packet, from),
+            None if connected => Ok(()),
+            None => Err(SrtpError::Plain),
+        }
     }
 
     /// How far the session is.
     pub fn state(&self) -> State {
-        State::Checking
+        match self.state {
+            Phase::Closed => State::Closed,
+            Phase::Connected => State::Connected,
+            Phase::Connecting if self.agent.target().is_none() => State::Checking,
+            Phase::Connecting => match self.dtls.as_ref().map(Dtls::datagrams) {
+                Some(count) if count > 0 => State::Handshaking(count),
+                _ => State::AwaitsHello,
+            },
+        }
+    }
+
+    /// Whether a check has shown that the peer is at this address.
+    pub fn is_valid(&self, from: SocketAddr, via: Via) -> bool {
+        self.agent.is_valid(from, via)
     }
 
     /// Where media are to be sent.
     pub fn selected(&self) -> Option<(SocketAddr, Via)> {
-        None
+        self.agent.selected()
     }
 
     /// A further address of the peer, as it trickles in; for the client. At most 32 are kept.
-    pub fn add_candidate(&mut self, _addr: SocketAddr, _via: Via) {}
+    pub fn add_candidate(&mut self, addr: SocketAddr, via: Via) {
+        self.agent.add_candidate(self.now, addr, via);
+    }
+
+    /// A TCP connection was closed: no address behind it counts any more. The session goes on, for
+    /// the peer may come back by another.
+    pub fn gone(&mut self, via: Via) {
+        self.agent.gone(via, &mut self.out);
+    }
 
     /// Takes new credentials (RFC 8445 §9). The old ones hold until the first check with the new.
-    pub fn restart_ice(&mut self, _local: Credentials, _remote: Credentials, _now: Instant) {}
+    /// Handshake and keys stay (RFC 8842 §4).
+    pub fn restart_ice(&mut self, local: Credentials, remote: Credentials, now: Instant) {
+        self.now = now;
+        self.agent.restart(local, remote, now);
+    }
 
     /// Ends the session, with a goodbye to the peer that [`Self::poll_transmit`] gives.
-    pub fn close(&mut self, _now: Instant) {
-        let _ = &self.config;
+    pub fn close(&mut self, now: Instant) {
+        self.now = now;
+        self.end(now, Why::Us);
+    }
+
+    /// What follows from a check.
+    fn go_on(&mut self, now: Instant) {
+        if self.agent.target().is_none() {
+            return;
+        }
+        match &mut self.dtls {
+            None => self.connect(None, Version::Auto),
+            Some(dtls) if dtls.wants_begin() => {
+                let mut gave = Gave::default();
+                let begun = dtls.begin(now, &mut gave);
+                self.give(now, gave, begun, None);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn connect(&mut self, profile: Option<Profile>, version: Version) {
+        if self.state == Phase::Connecting {
+            self.state = Phase::Connected;
+            self.out.events.push_back(Event::DtlsConnected { profile, version });
+        }
+    }
+
+    /// Passes on what the handshake gave, to the address it came from before one is selected.
+    fn give(
+        &mut self,
+        now: Instant,
+        gave: Gave,
+        result: Result<(), Why>,
+        from: Option<(SocketAddr, Via)>,
+    ) {
+        if let Some((to, via)) = self.agent.target().or(from) {
+            let packets = gave.packets.into_iter();
+            self.out.transmits.extend(packets.map(|bytes| Transmit { to, via, bytes }));
+        }
+        if let Err(why) = result {
+            self.end(now, why);
+            return;
+        }
+        if let Some(done) = gave.done
+            && let Err(why) = self.take_keys(done)
+        {
+            self.end(now, why);
+            return;
+        }
+        let room = MAX_WAITING.saturating_sub(self.data.len());
+        self.data.extend(gave.data.into_iter().take(room));
+    }
+
+    fn take_keys(&mut self, done: Done) -> Result<(), Why> {
+        let Some((profile, keys)) = done.keys.filter(|_| self.encrypt) else {
+            if self.encrypt {
+                return Err(Why::NoProfile);
+            }
+            self.connect(None, done.version);
+            return Ok(());
+        };
+        let client = self.dtls.as_ref().is_some_and(Dtls::is_client);
+        let made = srtp::from_exported(profile, &keys, client);
+        self.srtp = Some(Box::new(made.map_err(|error| Why::Dtls(error.to_string()))?));
+        self.connect(Some(profile), done.version);
+        Ok(())
+    }
+
+    fn end(&mut self, now: Instant, why: Why) {
+        if self.state == Phase::Closed {
+            return;
+        }
+        self.state = Phase::Closed;
+        if let Some(mut dtls) = self.dtls.take() {
+            let mut gave = Gave::default();
+            dtls.close(now, &mut gave);
+            if let Some((to, via)) = self.agent.target() {
+                let packets = gave.packets.into_iter();
+                self.out.transmits.extend(packets.map(|bytes| Transmit { to, via, bytes }));
+            }
+        }
+        self.srtp = None;
+        self.data = VecDeque::new();
+        self.out.events.push_back(Event::Closed(why));
     }
 }
+
+impl From<SrtpError> for Drop {
+    fn from(error: SrtpError) -> Self {
+        match error {
+            SrtpError::Authentication => Self::Tag,
+            SrtpError::Replayed(_) => Self::Replayed,
+            _ => Self::BadMedia,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -339,7 +339,7 @@ impl Receiver {
 }
 
 /// The length of an RTP header with its sources and its extension, if the packet holds it.
-fn rtp_header_len(packet: &[u8]) -> Option<usize> {
+pub(crate) fn rtp_header_len(packet: &[u8]) -> Option<usize> {
     let first = *packet.first()?;
     let fixed = RTP_HEADER.saturating_add(usize::from(first & 0x0f).saturating_mul(4));
     let len = if first & 0x10 == 0 {

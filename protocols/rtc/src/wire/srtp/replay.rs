@@ -71,6 +71,11 @@ impl<const WORDS: usize> Streams<WORDS> {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
     fn find(&mut self, ssrc: u32) -> Option<&mut Stream<WORDS>> {
         if self.streams.get(self.last).is_none_or(|stream| stream.ssrc != ssrc) {
             self.last = self.streams.iter().position(|stream| stream.ssrc == ssrc)?;
