@@ -5,6 +5,8 @@
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
+use bytes::Bytes;
+
 use crate::ReadError;
 
 /// The rate of all Opus timing, in Hz.
@@ -12,6 +14,9 @@ pub const SAMPLE_RATE: u32 = 48_000;
 
 /// The longest packet that is allowed, in samples at [`SAMPLE_RATE`]: 120 ms.
 const MAX_SAMPLES: u32 = 5_760;
+
+/// The longest frame, in bytes (RFC 6716 §3.2.1).
+const MAX_FRAME: usize = 1275;
 
 const MAGIC: &[u8; 8] = b"OpusHead";
 
@@ -119,6 +124,36 @@ impl Packet {
     }
 }
 
+/// Puts two packets of one frame each into one packet (RFC 6716 §3.2.3 and §3.2.4). `None` when they
+/// are not of one kind, or hold more than one frame already, or are empty: then they stay two.
+/// One allocation.
+pub fn join(first: &[u8], second: &[u8]) -> Option<Bytes> {
+    let (toc, one) = first.split_first()?;
+    let (same, two) = second.split_first()?;
+    if toc != same || toc & 3 != 0 || one.len() > MAX_FRAME || two.len() > MAX_FRAME {
+        return None;
+    }
+    let mut both = Vec::with_capacity(first.len().saturating_add(second.len()).saturating_add(2));
+    if one.len() == two.len() {
+        both.push(toc | 1);
+    } else {
+        both.push(toc | 2);
+        // Lengths of 252 and more take two bytes: the low two bits, and the rest in fours.
+        match u8::try_from(one.len()).ok().filter(|len| *len < 252) {
+            Some(len) => both.push(len),
+            None => {
+                let low = u8::try_from(one.len() & 3).unwrap_or(0);
+                let fours = one.len().checked_sub(252_usize.saturating_add(usize::from(low)))? / 4;
+                both.push(252_u8.saturating_add(low));
+                both.push(u8::try_from(fours).ok()?);
+            }
+        }
+    }
+    both.extend_from_slice(one);
+    both.extend_from_slice(two);
+    Some(both.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +173,29 @@ mod tests {
         for end in 0..HEAD.len() {
             assert!(OpusHead::decode(&HEAD[..end]).is_err());
         }
+    }
+
+    #[test]
+    fn two_packets_become_one_that_lasts_as_long() {
+        let packet = |len: usize, fill: u8| [vec![0xfc], vec![fill; len]].concat();
+        for (one, two) in [(120, 120), (100, 120), (251, 3), (252, 3), (1275, 1), (0, 7)] {
+            let (a, b) = (packet(one, 1), packet(two, 2));
+            let both = join(&a, &b).unwrap();
+            assert_eq!(Packet::decode(&both).unwrap().samples, 1920);
+            assert!(both.ends_with(&b[1..]));
+            let head = both.len() - one - two;
+            assert_eq!(&both[head..head + one], &a[1..]);
+            if one != two {
+                let len = match both[1] {
+                    len @ ..252 => usize::from(len),
+                    len => usize::from(len) + 4 * usize::from(both[2]),
+                };
+                assert_eq!(len, one);
+            }
+        }
+        assert_eq!(join(&packet(9, 1), &[0x78, 1]), None, "of another kind");
+        assert_eq!(join(&[0xfd, 1, 2], &[0xfd, 1, 2]), None, "two frames already");
+        assert_eq!(join(&[], &[0xfc]), None);
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct Options {
     pub reorder_packets: u64,
     /// Repetitions follow no faster than this.
     pub min_retry_us: u64,
+    /// By how much of a round trip each repetition comes later than the one before it, in percent.
+    /// Browsers have none of it.
+    pub retry_growth: u8,
     /// Round trip until one was measured.
     pub initial_rtt_us: u64,
     /// Requests for one packet, the first included.
@@ -39,6 +42,7 @@ impl Default for Options {
             max_hold_us: 40_000,
             reorder_packets: 8,
             min_retry_us: 20_000,
+            retry_growth: 25,
             initial_rtt_us: 100_000,
             max_tries: 10,
             max_age_us: 1_000_000,
@@ -247,10 +251,11 @@ impl Generator {
         missing.asked_us.saturating_add(self.distance(missing.tries))
     }
 
-    /// Between this request and the next: a round trip, and a quarter more each time.
+    /// Between this request and the next: a round trip, and a part of it more each time.
     fn distance(&self, tries: u8) -> u64 {
         let rtt = self.rtt_us.max(self.options.min_retry_us);
-        rtt.saturating_add((rtt / 4).saturating_mul(u64::from(tries)))
+        let percent = u64::from(self.options.retry_growth) * u64::from(tries);
+        rtt.saturating_add(rtt.saturating_mul(percent) / 100)
     }
 
     /// When it is given up: too old, or not even the last request was answered.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use media::Codec;
 use media::opus::OpusHead;
-use opus_pure::{Application, OpusEncoder};
+use opus_pure::{Application, OpusEncoder, RateControl};
 
 use super::{failed, tamed};
 use crate::guard::guarded;
@@ -32,6 +32,9 @@ impl Encoder {
             .map_err(|why| failed(Codec::Opus, why))?;
         let options = self.options.within_limits();
         made.bitrate_bps = options.bitrate as i32;
+        if options.constant {
+            made.rate_control = RateControl::Cbr;
+        }
         made.complexity = i32::from(options.complexity);
         made.use_inband_fec = options.expected_loss > 0;
         made.packet_loss_perc = i32::from(options.expected_loss);
