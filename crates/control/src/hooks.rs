@@ -97,7 +97,7 @@ impl Hooks {
             Event::Recorded(visit, file) => {
                 let (host, vhost) = (&visit.host, &*visit.stream.key.vhost);
                 let body = || body::dvr(visit, file, &self.cwd);
-                if let Some(call) = Call::new(host, vhost, Hook::Dvr, &visit.session.id, body) {
+                if let Some(call) = Call::new(host, vhost, Hook::Dvr, &visit.session, body) {
                     self.engine.notify(&host.control, call);
                 }
             }

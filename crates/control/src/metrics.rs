@@ -106,6 +106,14 @@ fn fill(out: &mut Text, host: &Host, figures: &Figures) {
     out.family(name, help, Counter);
     out.sample(name, &[("reason", "lag")], totals.dropped_lag);
     out.sample(name, &[("reason", "inbox")], totals.dropped_inbox);
+    let name = "millrace_dropped_datagrams_total";
+    let help = "Datagrams that came to nothing, by gate and reason: stranger, of no session; \
+                forged, without the password; inbox_full, a shard had too much to do; no_room, the \
+                kernel took no more; and so on.";
+    out.family(name, help, Counter);
+    for (gate, reason, count) in host.drops() {
+        out.sample(name, &[("gate", gate), ("reason", reason)], count);
+    }
     let help = "Times the timeline of a stream was anchored anew.";
     out.one("millrace_discontinuities_total", help, Counter, totals.discontinuities);
     let listeners = figures.events.listeners() as u64;

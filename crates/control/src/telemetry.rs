@@ -252,7 +252,11 @@ impl Telemetry {
             }
             Event::Unpublished(visit) => self.left(visit, "publish"),
             Event::Stopped(visit) => self.left(visit, "play"),
-            Event::Published(_) | Event::Played(_) | Event::Closed(_) | Event::Segment(..) => {}
+            Event::Published(_)
+            | Event::Played(_)
+            | Event::Closed(_)
+            | Event::Segment(..)
+            | Event::Recorded(..) => {}
         }
     }
 

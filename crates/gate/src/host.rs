@@ -40,6 +40,10 @@ pub struct HostParts {
     pub inherited: Inherited,
 }
 
+/// Tells what a gate has counted: reasons, each one word of a metric's label, and numbers that only
+/// grow.
+pub type Tallies = Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>;
+
 /// Shared by all gates; lives as long as the process.
 pub struct Host {
     /// The streams.
@@ -62,6 +66,7 @@ pub struct Host {
     pub admitted_us: Histogram,
     /// Wishes to publish or to play that were refused, by reason.
     pub refusals: Refusals,
+    tallies: Mutex<Vec<(&'static str, Tallies)>>,
     /// Streams that are being written to files.
     pub recordings: Arc<Recordings>,
     shards: Vec<ShardHandle>,
@@ -91,6 +96,7 @@ impl Host {
             inherited: parts.inherited,
             admitted_us: Histogram::default(),
             refusals: Refusals::default(),
+            tallies: Mutex::default(),
             recordings: Arc::default(),
             shards: parts.shards,
             next_shard: AtomicUsize::new(0),
@@ -143,6 +149,21 @@ impl Host {
                 shard.reconfigure(&stream, options::delivery(&vhost));
             }
         }
+    }
+
+    /// Has the metrics tell what a gate drops of what comes from the network, by reason.
+    pub fn tell_drops(&self, gate: &'static str, tallies: Tallies) {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).push((gate, tallies));
+    }
+
+    /// What gates have dropped since the start: gate, reason, number.
+    pub fn drops(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = |(gate, tally): &(&'static str, Tallies)| {
+            let gate = *gate;
+            tally().into_iter().map(move |(reason, n)| (gate, reason, n))
+        };
+        tallies.iter().flat_map(each).collect()
     }
 
     /// All shards.

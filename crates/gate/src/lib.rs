@@ -81,6 +81,11 @@ pub trait Gate: Send + Sync {
         config: &'a Arc<conf::Config>,
     ) -> BoxFuture<'a, Result<Box<dyn Prepared>, PrepareError>>;
 
+    /// Another process is about to be started that shares our ports, and takes over; `false`: it
+    /// could not, and this one goes on. Listening sockets need nothing of it. Who receives datagrams
+    /// sees to it that those of the sessions that are here still come here.
+    fn expect_successor(&self, _expected: bool) {}
+
     /// Stops taking new sessions; those that are there go on.
     fn close_listeners(&self);
 

@@ -66,17 +66,26 @@ struct Open {
 /// them, or the server that this one takes over from. Whoever binds one of their addresses gets
 /// the open socket, so that no connection that already waits in it is lost.
 #[derive(Default)]
-pub struct Inherited(Mutex<Vec<std::net::TcpListener>>);
+pub struct Inherited {
+    sockets: Mutex<Vec<std::net::TcpListener>>,
+    any: bool,
+}
 
 impl Inherited {
     /// These, each of which must listen already.
     pub fn new(sockets: Vec<std::net::TcpListener>) -> Self {
-        Self(Mutex::new(sockets))
+        Self { any: !sockets.is_empty(), sockets: Mutex::new(sockets) }
+    }
+
+    /// Whether there were any: then somebody may still receive datagrams at our addresses, and hands
+    /// them over.
+    pub fn any(&self) -> bool {
+        self.any
     }
 
     /// The open socket for `listen`, if there is one.
     fn take(&self, listen: Listen) -> Option<std::net::TcpListener> {
-        let mut sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |socket: &std::net::TcpListener| {
             socket.local_addr().is_ok_and(|at| {
                 let ip = at.ip().to_canonical();
@@ -92,7 +101,8 @@ impl Inherited {
 
     /// Closes those that nobody wanted, and tells their addresses.
     pub fn close_rest(&self) -> Vec<SocketAddr> {
-        let rest = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let rest =
+            std::mem::take(&mut *self.sockets.lock().unwrap_or_else(PoisonError::into_inner));
         rest.iter().filter_map(|socket| socket.local_addr().ok()).collect()
     }
 }

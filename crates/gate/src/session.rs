@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use futures_util::task::AtomicWaker;
 use hub::{Counters, EndPublish, PublisherOwner, Stream};
 
@@ -175,6 +176,7 @@ pub struct SessionInfo {
     asked: OnceLock<Arc<Host>>,
     detail: OnceLock<Arc<Detail>>,
     stream: Mutex<Option<Arc<Stream>>>,
+    note: ArcSwapOption<String>,
     kick: AtomicWaker,
     kicked: AtomicU8,
     listed: AtomicBool,
@@ -226,6 +228,16 @@ impl SessionInfo {
     /// The stream it is on.
     pub fn stream(&self) -> Option<Arc<Stream>> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What its protocol has to say of it, for people: how far it is, or what it cannot have.
+    pub fn note(&self) -> Option<Arc<String>> {
+        self.note.load_full()
+    }
+
+    /// Says it; the newest counts.
+    pub fn set_note(&self, note: String) {
+        self.note.store(Some(Arc::new(note)));
     }
 
     /// How long it has lived.
@@ -458,6 +470,7 @@ impl Sessions {
             asked: OnceLock::new(),
             detail: OnceLock::new(),
             stream: Mutex::new(None),
+            note: ArcSwapOption::empty(),
             kick: AtomicWaker::new(),
             kicked: AtomicU8::new(NOT_KICKED),
             listed: AtomicBool::new(false),

@@ -34,7 +34,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             Param {
                 name: "protocol",
                 what: What::Text,
-                docs: "Only those of this protocol (`rtmp`, `httpflv`, `hls`).",
+                docs: "Only those of this protocol (`rtmp`, `httpflv`, `hls`, `rtc`).",
             },
             Param {
                 name: "publish",
@@ -118,6 +118,9 @@ struct ClientInfo {
     receive_kbps: u64,
     send_kbps: u64,
     health: ClientHealth,
+    /// What its protocol has to say of it: how far a session of WebRTC is, what to try where it
+    /// hangs, which part of the stream it cannot take.
+    note: Option<String>,
 }
 
 fn name(info: &SessionInfo) -> String {
@@ -150,6 +153,7 @@ fn client(call: &Call<'_>, info: &Arc<SessionInfo>) -> ClientInfo {
         receive_kbps: recv,
         send_kbps: send,
         health: health::of_client(info, &taken, of_stream.as_ref()),
+        note: info.note().map(|note| note.to_string()),
     }
 }
 

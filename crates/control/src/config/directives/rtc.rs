@@ -61,8 +61,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "同时告知域名本身。",
     ),
     rtc("rtc_server.stun_server", Str).since("millrace").docs(
-        "`host[:port]` of a STUN server (port 3478 without one) that is asked for the public address of this one, which clients are told then; `off` or nothing: none is asked.",
-        "STUN 服务器 `host[:port]`（默认端口 3478），用于查询本机公网地址并告知客户端；`off` 或不写则不查询。",
+        "`host:port` of a STUN server that is asked for the public address of this one, which clients are told then; `off` or nothing: none is asked.",
+        "STUN 服务器 `host:port`，用于查询本机公网地址并告知客户端；`off` 或不写则不查询。",
     ),
     Directive::new("rtc_server.ice_server", Line).since("millrace").no_env().repeated().secret().docs(
         "`ice_server stun:HOST:PORT;` or `ice_server turn:HOST:PORT?transport=udp USER PASSWORD;`: a server that clients of WHIP and WHEP are told to use (header `Link`, at most eight). Every client sees name and password.",
