@@ -8,14 +8,14 @@ use control::api::Token;
 use gate::Host;
 use gate::conf::{Config, Listen, VhostSection};
 
-/// Prints it, unless the server runs in the background or the console takes a log for machines.
-pub(crate) fn print(host: &Arc<Host>, config: &Config, demo: bool, token: &Token) {
+/// Prints it (with WebRTC's doors if `rtc`), unless the server runs in the background or the console takes a log for machines.
+pub(crate) fn print(host: &Arc<Host>, config: &Config, demo: bool, rtc: bool, token: &Token) {
     let root = config.root();
     let machines = root.str("log_format") == "json" && root.str("srs_log_tank") == "console";
     if (root.bool("daemon") && !demo) || machines {
         return;
     }
-    let text = text(host, config, demo, token);
+    let text = text(host, config, demo, rtc, token);
     let mut out = std::io::stdout().lock();
     let bold = out.is_terminal();
     let _ = if bold { writeln!(out, "\x1b[1m{text}\x1b[0m") } else { writeln!(out, "{text}") };
@@ -69,7 +69,7 @@ fn base(scheme: &str, listen: Option<&Listen>, default: u16) -> Option<String> {
     })
 }
 
-fn text(host: &Arc<Host>, config: &Config, demo: bool, token: &Token) -> String {
+fn text(host: &Arc<Host>, config: &Config, demo: bool, rtc: bool, token: &Token) -> String {
     let root = config.root();
     let mut out = format!(
         "millrace {} is up: pid {}, {} worker{}",
@@ -91,6 +91,13 @@ fn text(host: &Arc<Host>, config: &Config, demo: bool, token: &Token) -> String 
     let rtmp = base("rtmp", root.listen("listen").first(), 1935);
     let http = base("http", root.listen("http_server.listen").first(), 80)
         .filter(|_| root.bool("http_server.enabled"));
+    let api = base("http", root.listen("http_api.listen").first(), 80)
+        .filter(|_| root.bool("http_api.enabled"));
+    let door = api
+        .as_ref()
+        .or(http.as_ref())
+        .filter(|_| rtc && vhost.as_ref().is_some_and(|v| v.bool("rtc.enabled")));
+    let door = door.map(|door| format!("{door}/rtc/v1"));
     if let Some(rtmp) = &rtmp {
         if demo {
             row("Playing", "the built-in test card, published as live/livestream");
@@ -99,6 +106,12 @@ fn text(host: &Arc<Host>, config: &Config, demo: bool, token: &Token) -> String 
             row("", "OBS: Settings, Stream, Custom: server and key are");
             row("", &format!("     {rtmp}/live   and   livestream"));
             row("", &format!("ffmpeg -re -i FILE -c copy -f flv {rtmp}/live/livestream"));
+            if let Some(door) = &door {
+                row(
+                    "",
+                    &format!("{door}/whip/?app=live&stream=livestream   (WHIP: OBS, browsers)"),
+                );
+            }
         }
         row("Watch", &format!("{rtmp}/live/livestream"));
     }
@@ -113,9 +126,10 @@ fn text(host: &Arc<Host>, config: &Config, demo: bool, token: &Token) -> String 
             row("", &format!("{http}/live/livestream.ts"));
         }
     }
-    if root.bool("http_api.enabled")
-        && let Some(api) = base("http", root.listen("http_api.listen").first(), 80)
-    {
+    if let Some(door) = &door {
+        row("", &format!("{door}/whep/?app=live&stream=livestream   (WHEP: browsers)"));
+    }
+    if let Some(api) = &api {
         row("API", &format!("{api}/api/v1/streams/"));
         row("Metrics", &format!("{api}/metrics"));
         if let Some(token) = told(config, token) {

@@ -1,5 +1,7 @@
 //! `millrace bench`: players and publishers by the thousand, and a report.
 
+mod rtc;
+
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -74,6 +76,11 @@ pub(crate) enum Bench {
         play: PlayOptions,
         #[command(flatten)]
         run: RunOptions,
+    },
+    /// The same over WebRTC: WHEP and WHIP
+    Rtc {
+        #[command(subcommand)]
+        rtc: rtc::Rtc,
     },
 }
 
@@ -190,10 +197,40 @@ fn failing(text: &str) -> Result<Failing, String> {
 
 /// Carries out what the command line asks for.
 pub(crate) fn run(bench: Box<Bench>) -> ExitCode {
-    let (plan, run) = match plan(*bench) {
-        Ok(planned) => planned,
-        Err(error) => return fail(&*error),
-    };
+    match *bench {
+        Bench::Rtc { rtc } => match rtc::plan(rtc) {
+            Ok((plan, telling)) => carry_out(
+                telling.quiet,
+                |stop, progress| load::rtc::run(plan, stop, progress),
+                |report| {
+                    let text =
+                        if telling.json { report.json() + "\n" } else { load::rtc::table(report) };
+                    (text, report.failings().iter().all(|f| telling.allow.contains(f)))
+                },
+            ),
+            Err(error) => fail(&*error),
+        },
+        bench => match plan(bench) {
+            Ok((plan, run)) => carry_out(
+                run.quiet,
+                |stop, progress| load::run(plan, stop, progress),
+                |report| {
+                    let text = if run.json { report.json() + "\n" } else { load::table(report) };
+                    (text, report.failings().iter().all(|f| run.allow.contains(f)))
+                },
+            ),
+            Err(error) => fail(&*error),
+        },
+    }
+}
+
+/// Runs until the end or a signal, tells progress, and prints what `tell` makes of the report; by
+/// its second value the run went well.
+fn carry_out<R>(
+    quiet: bool,
+    work: impl FnOnce(&Arc<AtomicBool>, &mut dyn FnMut(&Progress)) -> Result<R, load::RunError>,
+    tell: impl FnOnce(&R) -> (String, bool),
+) -> ExitCode {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // A second one ends the process at once.
@@ -202,11 +239,10 @@ pub(crate) fn run(bench: Box<Bench>) -> ExitCode {
             return fail(&error);
         }
     }
-    let quiet = run.quiet;
     let terminal = io::stderr().is_terminal();
-    let report = load::run(plan, &stop, &mut |progress| {
+    let report = work(&stop, &mut |progress| {
         if !quiet {
-            tell(progress, terminal);
+            tell_progress(progress, terminal);
         }
     });
     let report = match report {
@@ -216,13 +252,9 @@ pub(crate) fn run(bench: Box<Bench>) -> ExitCode {
     if terminal && !quiet {
         let _ = write!(io::stderr(), "\r\x1b[K");
     }
-    let text = if run.json { format!("{}\n", report.json()) } else { load::table(&report) };
+    let (text, well) = tell(&report);
     let _ = io::stdout().write_all(text.as_bytes());
-    if report.failings().iter().all(|failing| run.allow.contains(failing)) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(FAILED)
-    }
+    if well { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
@@ -256,6 +288,7 @@ fn plan(bench: Bench) -> Result<(Plan, RunOptions), Box<dyn std::error::Error>> 
             let players = some_players(&from, count, publishers, &play)?;
             (Some(some_publishers(&to, publishers, &media)?), Some(players), run)
         }
+        Bench::Rtc { .. } => return Err("WebRTC has a plan of its own".into()),
     };
     let trust = match &run.ca {
         _ if run.insecure => Trust::Anybody,
@@ -313,7 +346,7 @@ fn some_publishers(
 }
 
 /// One line a second on a terminal, rewritten; one each five seconds elsewhere.
-fn tell(p: &Progress, terminal: bool) {
+fn tell_progress(p: &Progress, terminal: bool) {
     if !terminal && !(p.elapsed_s.round() as u64).is_multiple_of(PLAIN_EVERY) {
         return;
     }

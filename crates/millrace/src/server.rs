@@ -309,7 +309,7 @@ async fn serve(
     if start.demo {
         demo::publish(&host);
     }
-    banner::print(&host, &config, start.demo, &token);
+    banner::print(&host, &config, start.demo, gates.webrtc_is_on(), &token);
 
     let mut signals = Signals::new();
     loop {
@@ -351,11 +351,15 @@ async fn upgrade(host: &Arc<Host>, gates: &Gates, own: &mut Own) -> Result<u32, 
     handover::check(&host.config())?;
     tracing::info!("upgrade: starting {}", own.origin.program().display());
     let sockets = gates.all().iter().flat_map(|gate| gate.sockets()).collect();
-    let successor = handover::start(&own.origin, sockets).await?;
+    let expect = |expected| gates.all().iter().for_each(|gate| gate.expect_successor(expected));
+    expect(true);
+    let started = handover::start(&own.origin, sockets).await;
+    let successor = started.inspect_err(|_| expect(false))?;
     let pid = successor.pid();
     drop(own.pid.take());
     if let Err(e) = successor.release().await {
         own.pid = own_pid_file(host);
+        expect(false);
         return Err(e.into());
     }
     process::notify(Phase::HandedTo(pid));

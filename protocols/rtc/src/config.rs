@@ -92,7 +92,7 @@ pub struct RtcServer {
     pub encrypt: bool,
     /// `black_hole`: where to copy packets to before they are encrypted; `None` is off.
     pub black_hole: Option<String>,
-    /// `stun_server`: `host[:port]` that is asked for our public address. Default none.
+    /// `stun_server`: `host:port` that is asked for our public address. Default none.
     pub stun_server: Option<String>,
     /// `ice_server`: told to clients, in this order; at most [`MAX_ICE_SERVERS`].
     pub ice_servers: Vec<IceServer>,
@@ -251,6 +251,10 @@ pub fn complaints(config: &Config) -> Vec<String> {
         all.push(format!(
             "rtc_server.ice_server: more than {MAX_ICE_SERVERS}, the rest is not told"
         ));
+    }
+    let stun = server.str("stun_server");
+    if !matches!(stun, "" | "off") && !stun.contains(':') {
+        all.push(format!("rtc_server.stun_server `{stun}` has no port: `{stun}:3478`?"));
     }
     if server.str("protocol") != "udp" && !server.bool("tcp.enabled") {
         let protocol = server.str("protocol");

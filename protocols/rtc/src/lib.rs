@@ -3,8 +3,10 @@
 pub mod config;
 pub mod door;
 mod engine;
-mod events;
 mod gate;
+pub mod identity;
 pub mod negotiate;
 pub mod session;
 pub mod wire;
+
+pub use gate::RtcGate;

@@ -7,6 +7,8 @@
 
 use std::collections::VecDeque;
 
+use media::Codec;
+
 /// Lines of packets with a numbering of their own: sound, and up to three sizes of the picture.
 pub(crate) const LANES: usize = 4;
 /// The lane of the sound; the others are pictures, the smallest first.
@@ -62,7 +64,7 @@ struct Lane {
     /// Packet numbers by sequence number, modulo.
     by_seq: Vec<u64>,
     sync: Option<Sync>,
-    key: Option<u64>,
+    codec: Option<Codec>,
 }
 
 /// See the module.
@@ -149,11 +151,11 @@ impl PacketLog {
         if let Some(at) = lane.by_seq.get_mut(slot(new.seq)) {
             *at = number;
         }
-        if new.key && new.lane != AUDIO {
-            lane.key = Some(number);
-            if self.join.is_none_or(|join| !self.same_picture(join, &new)) {
-                self.join = Some(number);
-            }
+        if new.key
+            && new.lane != AUDIO
+            && self.join.is_none_or(|join| !self.same_picture(join, &new))
+        {
+            self.join = Some(number);
         }
         let at = self.base.saturating_add(self.bytes.len() as u64);
         self.bytes.extend_from_slice(new.payload);
@@ -173,17 +175,21 @@ impl PacketLog {
         self.get(join).is_some_and(|(e, _)| e.lane == new.lane && e.timestamp == new.timestamp)
     }
 
-    /// The last key frame of a lane, if it is still there.
-    pub(crate) fn key_of(&self, lane: u8) -> Option<u64> {
-        self.lanes.get(usize::from(lane))?.key.filter(|n| *n >= self.first)
-    }
-
     /// Those who join from here on begin with what comes next.
     pub(crate) fn clear_join(&mut self) {
         self.join = None;
-        for lane in &mut self.lanes {
-            lane.key = None;
+    }
+
+    /// Says what a lane carries; `None`: nothing now.
+    pub(crate) fn set_codec(&mut self, lane: u8, codec: Option<Codec>) {
+        if let Some(lane) = self.lanes.get_mut(usize::from(lane)) {
+            lane.codec = codec;
         }
+    }
+
+    /// What a lane carries.
+    pub(crate) fn codec(&self, lane: u8) -> Option<Codec> {
+        self.lanes.get(usize::from(lane))?.codec
     }
 
     /// Notes where a lane's clock stands.
@@ -196,6 +202,22 @@ impl PacketLog {
     /// Where a lane's clock stands, once that is known.
     pub(crate) fn sync(&self, lane: u8) -> Option<Sync> {
         self.lanes.get(usize::from(lane))?.sync
+    }
+
+    /// The time in lane `to` of the moment that is `timestamp` in lane `from`: by sender reports,
+    /// once both lanes have them.
+    pub(crate) fn same_moment(&self, from: u8, timestamp: u32, to: u8) -> Option<u32> {
+        let (from, to) = (self.sync(from)?, self.sync(to)?);
+        if from.clock != to.clock {
+            return None;
+        }
+        let ahead = i64::from(timestamp.wrapping_sub(from.timestamp).cast_signed());
+        let apart = from.ntp.wrapping_sub(to.ntp).cast_signed();
+        // 32.32 fixed point seconds to ticks.
+        let apart = i128::from(apart).saturating_mul(i128::from(from.clock)) >> 32;
+        let ticks = apart.saturating_add(i128::from(ahead));
+        let [.., a, b, c, d] = ticks.to_be_bytes();
+        Some(to.timestamp.wrapping_add(u32::from_be_bytes([a, b, c, d])))
     }
 
     /// Forgets what nobody needs any more; call it once after a batch of packets.
@@ -216,10 +238,10 @@ impl PacketLog {
             }
             self.first = self.first.saturating_add(1);
         }
-        let start = self.entries.front().map_or_else(
-            || self.base.saturating_add(self.bytes.len() as u64),
-            |entry| entry.at,
-        );
+        let start = self
+            .entries
+            .front()
+            .map_or_else(|| self.base.saturating_add(self.bytes.len() as u64), |entry| entry.at);
         let garbage = usize::try_from(start.saturating_sub(self.base)).unwrap_or(0);
         let left = self.bytes.len().saturating_sub(garbage);
         if garbage >= SLACK.max(left) {

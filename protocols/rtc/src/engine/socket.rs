@@ -1,5 +1,6 @@
 //! The datagram sockets: one per shard at the same port, many datagrams per call.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,6 +8,7 @@ use gate::conf::Listen;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::net::UdpSocket;
+use tokio::sync::Notify;
 
 /// Room asked of the kernel for datagrams in each direction: 0.1 s of 350,000 packets a second
 /// leaving, and a burst of reports arriving. The kernel may give less (`net.core.rmem_max`).
@@ -19,6 +21,10 @@ pub(crate) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
+    /// The only one it hears and reaches.
+    peer: Option<SocketAddr>,
+    stop: Notify,
+    closing: Cell<bool>,
 }
 
 /// What became of a send.
@@ -32,18 +38,19 @@ pub(crate) enum Sent {
     Failed,
 }
 
-/// Binds one address for one more shard. `ip` `None`: every address of the machine.
+/// Binds one address, `shared` with the sockets of other shards or alone. `ip` `None`: every
+/// address of the machine.
 ///
 /// # Errors
 /// What the system says: most often the port is in use.
-pub(crate) fn bind(listen: Listen) -> io::Result<std::net::UdpSocket> {
+pub(crate) fn bind(listen: Listen, shared: bool) -> io::Result<std::net::UdpSocket> {
     let open = |address: SocketAddr, dual: bool| {
         let socket =
             RawSocket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(!dual)?;
         }
-        socket.set_reuse_port(true)?;
+        socket.set_reuse_port(shared)?;
         socket.set_nonblocking(true)?;
         // More is better, and less still works.
         let _ = socket.set_recv_buffer_size(KERNEL_ROOM);
@@ -61,6 +68,35 @@ pub(crate) fn bind(listen: Listen) -> io::Result<std::net::UdpSocket> {
     }
 }
 
+/// Binds a socket beside the shared one at `local`, for datagrams of `peer` alone: the kernel
+/// prefers it to the shared ones for these (Linux 5.4). `wide`: the shared one is of IPv6 and hears
+/// IPv4, too, and so must this one, since both call a client the same.
+///
+/// # Errors
+/// What the system says: most often there is no descriptor left.
+pub(crate) fn connect(
+    local: SocketAddr,
+    peer: SocketAddr,
+    wide: bool,
+) -> io::Result<std::net::UdpSocket> {
+    let told = |at: SocketAddr| match at.ip() {
+        IpAddr::V4(ip) if wide => SocketAddr::new(ip.to_ipv6_mapped().into(), at.port()),
+        _ => at,
+    };
+    let (local, peer) = (told(local), told(peer));
+    let socket = RawSocket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    if local.is_ipv6() {
+        socket.set_only_v6(!wide)?;
+    }
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    let _ = socket.set_recv_buffer_size(KERNEL_ROOM);
+    let _ = socket.set_send_buffer_size(KERNEL_ROOM);
+    socket.bind(&local.into())?;
+    socket.connect(&peer.into())?;
+    Ok(std::net::UdpSocket::from(socket))
+}
+
 impl Socket {
     /// Takes a bound socket up on the calling shard.
     ///
@@ -69,7 +105,36 @@ impl Socket {
     pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let local = socket.local_addr()?;
-        Ok(Self { io: UdpSocket::from_std(socket)?, state, local })
+        let peer = socket.peer_addr().ok();
+        let io = UdpSocket::from_std(socket)?;
+        Ok(Self { io, state, local, peer, stop: Notify::new(), closing: Cell::new(false) })
+    }
+
+    /// Whom it is connected to, if it is one client's own.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Receives no more once what has arrived is taken; whoever holds it may still send.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+        self.stop.notify_one();
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Waits for datagrams, or for [`close`](Self::close). Cancel safe.
+    ///
+    /// # Errors
+    /// When the socket is broken.
+    pub(crate) async fn ready(&self) -> io::Result<()> {
+        tokio::select! {
+            ready = self.io.readable() => ready,
+            () = self.stop.notified() => Ok(()),
+        }
     }
 
     /// Our address.
@@ -106,37 +171,38 @@ impl Socket {
         }
     }
 
-    /// Waits for datagrams and hands each to `take`: who sent it, our address that it came to, its
-    /// bytes. One system call for many. Cancel safe.
+    /// Hands each datagram that is there to `take`: who sent it, our address that it came to, its
+    /// bytes. One system call for many; whether there was any.
     ///
     /// # Errors
     /// When the socket is broken; errors that a peer can cause are not told.
-    pub(crate) async fn receive(
+    pub(crate) fn receive(
         &self,
         room: &mut Room,
         mut take: impl FnMut(SocketAddr, Option<IpAddr>, &mut [u8]),
-    ) -> io::Result<()> {
-        self.io.readable().await?;
+    ) -> io::Result<bool> {
         let got = self.io.try_io(tokio::io::Interest::READABLE, || {
             let mut slices = room.bytes.chunks_exact_mut(RECEIVE_ROOM).map(io::IoSliceMut::new);
-            let mut slices: [io::IoSliceMut<'_>; BATCH_SIZE] =
-                std::array::from_fn(|_| slices.next().unwrap_or_else(|| io::IoSliceMut::new(&mut [])));
+            let mut slices: [io::IoSliceMut<'_>; BATCH_SIZE] = std::array::from_fn(|_| {
+                slices.next().unwrap_or_else(|| io::IoSliceMut::new(&mut []))
+            });
             self.state.recv(UdpSockRef::from(&self.io), &mut slices, &mut room.meta)
         });
         let n = match got {
             Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             // An ICMP answer to something that was sent (the port is closed there) comes up here.
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => return Ok(true),
             Err(e) => return Err(e),
         };
-        for (meta, bytes) in room.meta.iter().zip(room.bytes.chunks_exact_mut(RECEIVE_ROOM)).take(n) {
+        for (meta, bytes) in room.meta.iter().zip(room.bytes.chunks_exact_mut(RECEIVE_ROOM)).take(n)
+        {
             let Some(bytes) = bytes.get_mut(..meta.len) else { continue };
             for datagram in bytes.chunks_mut(meta.stride.max(1)) {
                 take(meta.addr, meta.dst_ip, datagram);
             }
         }
-        Ok(())
+        Ok(n > 0)
     }
 }
 
@@ -144,6 +210,19 @@ impl Socket {
 pub(crate) struct Room {
     bytes: Vec<u8>,
     meta: [RecvMeta; BATCH_SIZE],
+}
+
+impl Room {
+    /// Without any, until [`make`](Self::make).
+    pub(crate) fn none() -> Self {
+        Self { bytes: Vec::new(), meta: [RecvMeta::default(); BATCH_SIZE] }
+    }
+
+    /// Makes room, unless there is some.
+    pub(crate) fn make(&mut self) -> &mut Self {
+        self.bytes.resize(RECEIVE_ROOM.saturating_mul(BATCH_SIZE), 0);
+        self
+    }
 }
 
 impl Default for Room {

@@ -97,6 +97,9 @@ impl Fragment {
                 _ => return Err(error),
             }
         }
+        // What stood above the first section may have come to nothing.
+        let says = |s: &FragmentSection| !s.candidates.is_empty() || s.end_of_candidates;
+        fragment.sections.retain(|section| !section.kind.is_empty() || says(section));
         Ok(fragment)
     }
 

@@ -1,0 +1,67 @@
+//! What a stream has for those who play it by WebRTC.
+
+use std::ops::RangeInclusive;
+
+use hub::Stream;
+use media::{Codec, Kind};
+
+use super::log::{AUDIO, VIDEO};
+use crate::negotiate::Track;
+
+/// A track that a publisher of WebRTC offers, and the lanes that it comes in.
+#[derive(Clone, Debug)]
+pub(crate) struct Offered {
+    pub(crate) codec: Codec,
+    pub(crate) profile_level_id: Option<u32>,
+    pub(crate) lanes: RangeInclusive<u8>,
+}
+
+impl Offered {
+    /// Sound, or a picture in so many sizes.
+    pub(crate) fn new(codec: Codec, profile_level_id: Option<u32>, sizes: u8) -> Self {
+        let lanes = match codec.kind() {
+            Kind::Audio => AUDIO..=AUDIO,
+            _ => VIDEO..=VIDEO.saturating_add(sizes.saturating_sub(1)),
+        };
+        Self { codec, profile_level_id, lanes }
+    }
+
+    /// For the negotiation with a viewer.
+    pub(crate) fn track(&self) -> Track {
+        Track { profile_level_id: self.profile_level_id, ..Track::new(self.codec) }
+    }
+}
+
+/// Whether RTP can carry it to a browser as it is.
+pub(crate) const fn travels(codec: Codec) -> bool {
+    matches!(codec, Codec::H264 | Codec::H265 | Codec::Av1 | Codec::Vp8 | Codec::Vp9 | Codec::Opus)
+}
+
+/// Whether it is made Opus for those who play by WebRTC.
+pub(crate) const fn becomes_opus(codec: Codec) -> bool {
+    matches!(codec, Codec::Aac | Codec::Mp3 | Codec::G711A | Codec::G711U)
+}
+
+/// What a viewer would get of a stream that another protocol publishes; nothing while that is not
+/// known.
+pub(crate) fn bridged(stream: &Stream) -> Option<Vec<Track>> {
+    if !stream.is_active() {
+        return None;
+    }
+    let mut tracks = Vec::new();
+    for state in stream.tracks().into_iter().filter(|state| state.track == 0) {
+        if becomes_opus(state.codec) {
+            tracks.push(Track::new(Codec::Opus));
+        } else if travels(state.codec) {
+            let of = Track::new(state.codec);
+            // Bytes 1 to 3 of the configuration record.
+            let profile = state.config.as_deref().and_then(|config| config.get(1..4));
+            let profile = profile.filter(|_| state.codec == Codec::H264).and_then(|bytes| {
+                let [idc, flags, level] = *<&[u8; 3]>::try_from(bytes).ok()?;
+                Some(u32::from_be_bytes([0, idc, flags, level]))
+            });
+            tracks.push(Track { profile_level_id: profile, ..of });
+        }
+    }
+    (!tracks.is_empty()).then_some(tracks)
+}

@@ -1,1 +1,0 @@
-//! Each occurrence once: its log line and its metric.
