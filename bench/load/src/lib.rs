@@ -19,6 +19,7 @@ pub mod plan;
 mod proc;
 pub mod report;
 mod role;
+pub mod rtc;
 mod run;
 pub mod stamp;
 mod stats;

@@ -111,6 +111,27 @@ impl Cores {
     }
 }
 
+/// Datagrams that found no room at any socket of this machine since it started; 0 where that
+/// cannot be read.
+pub(crate) fn udp_drops() -> u64 {
+    let text = fs::read_to_string("/proc/net/snmp").unwrap_or_default();
+    let text6 = fs::read_to_string("/proc/net/snmp6").unwrap_or_default();
+    drops_of(&text) + drops6_of(&text6)
+}
+
+fn drops_of(text: &str) -> u64 {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp: "));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else { return 0 };
+    let mut pairs = names.split(' ').zip(values.split(' '));
+    let found = pairs.find(|(name, _)| *name == "RcvbufErrors");
+    found.and_then(|(_, value)| value.parse().ok()).unwrap_or_default()
+}
+
+fn drops6_of(text: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix("Udp6RcvbufErrors"));
+    line.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
+}
+
 /// Too few files may be open at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -159,6 +180,14 @@ mod tests {
         family.sort_unstable();
         assert_eq!(family, [8, 9, 11]);
         assert!(descendants(12, &parents).is_empty(), "not even its own parent makes a ring");
+    }
+
+    #[test]
+    fn drops_of_datagrams_are_found_by_name() {
+        let text = "Ip: a b\nIp: 1 2\nUdp: InDatagrams RcvbufErrors X\nUdp: 5 17 3\n";
+        assert_eq!(drops_of(text), 17);
+        assert_eq!(drops6_of("Udp6InErrors  1\nUdp6RcvbufErrors       \t4\n"), 4);
+        assert_eq!(drops_of(""), 0);
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub enum RunError {
     /// The system.
     #[error("the system: {0}")]
     System(#[from] io::Error),
+    /// No certificate for DTLS could be made.
+    #[error("no certificate for DTLS: {0}")]
+    Identity(String),
     /// A thread ended by a panic: a bug.
     #[error("a thread of the load tool panicked")]
     Thread,
@@ -113,7 +116,8 @@ pub fn run(
         let name = format!("load-{thread}");
         threads.push(std::thread::Builder::new().name(name).spawn(move || engine.run())?);
     }
-    let sampled = watch(&plan, schedule, stop, &gauges, &threads, progress);
+    let times = (schedule.start_ns, schedule.window_ns, schedule.end_ns);
+    let sampled = watch(plan.pid, times, stop, &gauges, &threads, progress);
     let mut outcomes = Vec::new();
     for thread in threads {
         outcomes.push(thread.join().map_err(|_| RunError::Thread)??);
@@ -124,22 +128,32 @@ pub fn run(
 
 /// What was read of the machine at both ends of the window.
 #[derive(Default)]
-struct Sampled {
+pub(crate) struct Sampled {
     open: Option<(Option<Usage>, Cores)>,
     close: Option<(Option<Usage>, Cores)>,
 }
 
-/// Waits for the end, tells progress, and reads what the server uses.
-fn watch(
-    plan: &Plan,
-    schedule: Schedule,
+impl Sampled {
+    /// How busy each core was, in percent; nothing if the window was never open.
+    pub(crate) fn cores(&self) -> Vec<f64> {
+        match (&self.open, &self.close) {
+            (Some((_, open)), Some((_, close))) => close.busy_since(open),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Waits for the end, tells progress, and reads what the server uses. The times are those of the
+/// start, of the window and of the end.
+pub(crate) fn watch<T>(
+    pid: Option<u32>,
+    (start_ns, window_ns, end_ns): (u64, u64, u64),
     stop: &AtomicBool,
     gauges: &[Arc<Gauge>],
-    threads: &[JoinHandle<io::Result<Outcome>>],
+    threads: &[JoinHandle<io::Result<T>>],
     progress: &mut dyn FnMut(&Progress),
 ) -> Sampled {
-    let Schedule { start_ns, window_ns, end_ns } = schedule;
-    let sample = || (plan.pid.and_then(usage), Cores::read());
+    let sample = || (pid.and_then(usage), Cores::read());
     let mut sampled = Sampled::default();
     let (mut tick_ns, mut last_ns, mut last_bytes) = (start_ns + nanos(TICK), start_ns, 0);
     loop {
@@ -201,10 +215,7 @@ fn report(
     let mbit = stats.window_bytes as f64 * 8.0 / 1e6;
     let verified = plan.players.as_ref().map_or(0, |p| p.verified(plan.threads));
     let connected = fared.iter().filter(|f| f.flows).count() as u64;
-    let cores = match (&sampled.open, &sampled.close) {
-        (Some((_, open)), Some((_, close))) => close.busy_since(open),
-        _ => Vec::new(),
-    };
+    let cores = sampled.cores();
     let own = usage(std::process::id()).unwrap_or_default();
     let mut report = Report {
         play: plan.players.iter().flat_map(|p| &p.urls).map(|u| u.text().to_owned()).collect(),
@@ -242,7 +253,7 @@ fn report(
         latency_ms: Latency::of(&stats),
         verification: Verification { players: u64::from(verified), findings: stats.findings },
         segments: stats.segments,
-        server: server(plan, before, &sampled, window_s, mbit, connected),
+        server: server(plan.pid, before, &sampled, window_s, mbit, connected),
         tool: Tool {
             threads: plan.threads,
             busiest_percent: busiest,
@@ -258,7 +269,7 @@ fn report(
     Ok(report)
 }
 
-fn percent(part_ns: u64, whole_ns: u64) -> f64 {
+pub(crate) fn percent(part_ns: u64, whole_ns: u64) -> f64 {
     part_ns as f64 * 100.0 / whole_ns.max(1) as f64
 }
 
@@ -268,7 +279,7 @@ fn rate(fared: &Fared) -> Option<f64> {
         .then(|| fared.bytes as f64 * 8.0 / 1e3 / (fared.span_ns as f64 / 1e9))
 }
 
-fn spread(mut rates: Vec<f64>) -> Spread {
+pub(crate) fn spread(mut rates: Vec<f64>) -> Spread {
     rates.sort_unstable_by(f64::total_cmp);
     let at = |i: usize| rates.get(i).copied().unwrap_or_default();
     let last = rates.len().saturating_sub(1);
@@ -294,8 +305,8 @@ fn starved(fared: &[Fared]) -> u64 {
     count as u64
 }
 
-fn server(
-    plan: &Plan,
+pub(crate) fn server(
+    pid: Option<u32>,
     before: Option<Usage>,
     sampled: &Sampled,
     window_s: f64,
@@ -305,7 +316,7 @@ fn server(
     let (Some((Some(open), _)), Some((Some(close), _))) = (&sampled.open, &sampled.close) else {
         return None;
     };
-    let (pid, before) = (plan.pid?, before?);
+    let (pid, before) = (pid?, before?);
     let cpu_s = close.cpu_s - open.cpu_s;
     let grown = close.rss_kb as f64 - before.rss_kb as f64;
     Some(Server {
@@ -319,9 +330,9 @@ fn server(
     })
 }
 
-fn warnings(report: &Report, plan: &Plan) -> Vec<String> {
+/// What casts doubt on the figures on the tool's own side.
+pub(crate) fn tool_warnings(tool: &Tool) -> Vec<String> {
     let mut list = Vec::new();
-    let tool = &report.tool;
     if tool.busiest_percent > BUSY {
         list.push(format!(
             "a thread of this tool used {:.0} % of a core: the tool may be the limit, not the \
@@ -335,6 +346,11 @@ fn warnings(report: &Report, plan: &Plan) -> Vec<String> {
             tool.lag_ms.p99
         ));
     }
+    list
+}
+
+fn warnings(report: &Report, plan: &Plan) -> Vec<String> {
+    let mut list = tool_warnings(&report.tool);
     if report.publishers.lateness_ms.p99 > LAG_MS {
         list.push(format!(
             "pictures were sent up to {:.0} ms late (p99): the stream was less even than its clip",

@@ -170,6 +170,24 @@ impl Checker {
         seen
     }
 
+    /// One access unit as it lies in the media layout behind RTP: when it was sent, if it says so.
+    pub(crate) fn unit(
+        &mut self,
+        unit: &[u8],
+        codec: Codec,
+        findings: &mut Findings,
+    ) -> Option<u64> {
+        if !matches!(codec, Codec::H264 | Codec::H265) {
+            return None;
+        }
+        let mut whole = true;
+        let units =
+            LengthPrefixed::new(unit, 4).map_while(|unit| unit.inspect_err(|_| whole = false).ok());
+        let (stamp, sum) = stamp::read(units, codec);
+        findings.unreadable += u64::from(!whole);
+        self.picture(stamp, sum, findings)
+    }
+
     /// The times begin anew: a discontinuity that was announced.
     pub(crate) const fn restart_times(&mut self) {
         self.times = [None; 2];

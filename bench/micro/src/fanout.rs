@@ -129,7 +129,9 @@ impl Scene {
             counters: Arc::<Counters>::default(),
             from_key: true,
         };
-        let form = RtmpForm { chunk_size: 60_000, msid: 1, audio: true, video: true }.form();
+        let form =
+            RtmpForm { chunk_size: 60_000, msid: 1, audio: true, video: true, publish: false }
+                .form();
         let stream = self.publisher.stream();
         let delivery = Delivery::MinLatency;
         let shard = &self.shard;

@@ -43,7 +43,13 @@ fn headers() -> Headers {
 
 /// As a player gets it who asked for nothing else.
 pub(crate) fn rtmp() -> Round {
-    package(Box::new(RtmpForm { chunk_size: 60_000, msid: 1, audio: true, video: true }))
+    package(Box::new(RtmpForm {
+        chunk_size: 60_000,
+        msid: 1,
+        audio: true,
+        video: true,
+        publish: false,
+    }))
 }
 
 fn http(format: Format, framing: Framing) -> Round {
