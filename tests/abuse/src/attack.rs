@@ -6,6 +6,7 @@ pub(crate) mod http;
 pub(crate) mod mutate;
 pub(crate) mod publishers;
 pub(crate) mod reload;
+pub(crate) mod rtc;
 pub(crate) mod rtmp;
 pub(crate) mod slow;
 pub(crate) mod viewers;
@@ -35,6 +36,8 @@ pub struct Attack {
     pub what: &'static str,
     /// It needs the server's configuration file.
     pub needs_config: bool,
+    /// It needs the server's port of WebRTC.
+    pub needs_rtc: bool,
     pub(crate) run: fn(Arc<Cx>) -> Running,
 }
 
@@ -66,12 +69,26 @@ pub const ALL: &[Attack] = &[
         name: "reload",
         what: "SIGHUP with good, other and broken configurations",
         needs_config: true,
+        needs_rtc: false,
         run: reload::reload,
     },
+    webrtc("rtc-garbage", "random datagrams of every first byte", rtc::garbage),
+    webrtc("rtc-stun", "checks that are nearly right, and floods of right ones", rtc::stun),
+    webrtc("rtc-handshakes", "handshakes damaged, cut, repeated and replayed", rtc::handshakes),
+    webrtc("rtc-media", "publishers whose packets lie, repeat and jump", rtc::media),
+    webrtc("rtc-reports", "reports that ask for everything, again and again", rtc::reports),
+    webrtc("rtc-pending", "sessions that are asked for and left alone", rtc::pending),
+    webrtc("rtc-offers", "hostile offers, guessed tokens, slow bodies", rtc::offers),
+    webrtc("rtc-restarts", "restarts of ICE in a loop", rtc::restarts),
+    webrtc("rtc-connections", "ICE over TCP: silent, half, unread, left over", rtc::connections),
 ];
 
+const fn webrtc(name: &'static str, what: &'static str, run: fn(Arc<Cx>) -> Running) -> Attack {
+    Attack { name, what, needs_config: false, needs_rtc: true, run }
+}
+
 const fn attack(name: &'static str, what: &'static str, run: fn(Arc<Cx>) -> Running) -> Attack {
-    Attack { name, what, needs_config: false, run }
+    Attack { name, what, needs_config: false, needs_rtc: false, run }
 }
 
 /// What an attack did.
@@ -120,6 +137,7 @@ pub(crate) struct Cx {
     pub(crate) rtmp: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) api: SocketAddr,
+    pub(crate) rtc: Option<SocketAddr>,
     pub(crate) pid: u32,
     pub(crate) config: Option<PathBuf>,
     pub(crate) connections: usize,
@@ -134,6 +152,7 @@ impl Cx {
             rtmp: plan.rtmp,
             http: plan.http,
             api: plan.api,
+            rtc: plan.rtc,
             pid: plan.pid,
             config: plan.config.clone(),
             connections: plan.connections,

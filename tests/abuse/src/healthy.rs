@@ -3,6 +3,8 @@
 //! They live on a thread of their own, so that what the attacks cost this program is not taken for
 //! a delay of the server more than need be.
 
+mod browsers;
+
 use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -110,6 +112,19 @@ struct Shared {
     start: Instant,
 }
 
+impl Shared {
+    /// A frame came so many nanoseconds after it was sent.
+    fn delayed(&self, nanos: u64) {
+        let micros = u32::try_from(nanos / 1000).unwrap_or(u32::MAX);
+        let phase = self.phase.load(Relaxed);
+        let mut all = self.seen.delays.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if all.len() <= phase {
+            all.resize(phase + 1, Vec::new());
+        }
+        all[phase].push(micros);
+    }
+}
+
 impl Healthy {
     /// Publishes, joins all viewers and waits until each has media.
     pub(crate) fn start(plan: &Plan, name: &'static str) -> Result<Self> {
@@ -123,14 +138,15 @@ impl Healthy {
             start: Instant::now(),
         });
         let (seen, phase) = (shared.seen.clone(), shared.phase.clone());
-        let (stop, viewers) = (shared.stop.clone(), plan.viewers * 3);
+        let browsers = if plan.rtc.is_some() { (plan.viewers + 1).max(2) } else { 0 };
+        let (stop, viewers) = (shared.stop.clone(), plan.viewers * 3 + browsers);
         let inner = shared.clone();
         let thread = std::thread::Builder::new().name("healthy".into()).spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build()
             else {
                 return;
             };
-            runtime.block_on(serve(inner));
+            runtime.block_on(serve(inner, browsers));
         })?;
         let this = Self { seen, phase, stop, thread: Some(thread), viewers };
         let end = Instant::now() + Duration::from_secs(30);
@@ -195,7 +211,7 @@ impl Drop for Healthy {
     }
 }
 
-async fn serve(shared: Arc<Shared>) {
+async fn serve(shared: Arc<Shared>, browsers: usize) {
     let local = tokio::task::LocalSet::new();
     let mut publisher = local.spawn_local(publish(shared.clone()));
     for kind in 0..3 {
@@ -203,6 +219,19 @@ async fn serve(shared: Arc<Shared>) {
             local.spawn_local(view(shared.clone(), kind, number));
         }
     }
+    for number in 0..browsers {
+        local.spawn_local(browsers::view(shared.clone(), number));
+    }
+    let second = shared.clone();
+    local.spawn_local(async move {
+        while !second.stop.load(Relaxed) {
+            let Err(e) = browsers::publish(second.clone()).await;
+            if !second.stop.load(Relaxed) {
+                second.seen.cut.fetch_add(1, Relaxed);
+                second.seen.word(format!("the healthy publisher of WebRTC was cut off: {e}"));
+            }
+        }
+    });
     local
         .run_until(async {
             loop {
@@ -341,13 +370,7 @@ impl Viewer {
         });
         // What was kept from before the viewer came was not delayed.
         if sent > joined {
-            let micros = u32::try_from(now.saturating_sub(sent) / 1000).unwrap_or(u32::MAX);
-            let phase = self.shared.phase.load(Relaxed);
-            let mut all = seen.delays.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if all.len() <= phase {
-                all.resize(phase + 1, Vec::new());
-            }
-            all[phase].push(micros);
+            self.shared.delayed(now.saturating_sub(sent));
         }
     }
 

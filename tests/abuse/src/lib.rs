@@ -15,6 +15,7 @@ mod healthy;
 mod http;
 mod net;
 mod report;
+mod rtc;
 pub mod soak;
 mod watch;
 
@@ -41,6 +42,8 @@ pub struct Plan {
     pub http: SocketAddr,
     /// The port of the API and the metrics.
     pub api: SocketAddr,
+    /// The datagram port of WebRTC, where it is served; ICE over TCP is at the same number.
+    pub rtc: Option<SocketAddr>,
     /// The server's process, on this machine.
     pub pid: u32,
     /// The configuration file that the server reads at SIGHUP, if reloads are to be tried. It is
@@ -75,6 +78,7 @@ impl Plan {
             rtmp,
             http,
             api,
+            rtc: None,
             pid,
             config: None,
             time,
@@ -99,6 +103,7 @@ impl Plan {
         let wanted = |a: &&Attack| {
             (self.only.is_empty() || self.only.iter().any(|n| n == a.name))
                 && (reload || !a.needs_config)
+                && (self.rtc.is_some() || !a.needs_rtc)
         };
         Ok(attack::ALL.iter().filter(wanted).collect())
     }

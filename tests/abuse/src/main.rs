@@ -24,6 +24,9 @@ struct Options {
     /// Port of its API
     #[arg(long, default_value = "127.0.0.1:1985")]
     api: SocketAddr,
+    /// Datagram port of WebRTC, if it serves that; ICE over TCP is at the same number
+    #[arg(long)]
+    rtc: Option<SocketAddr>,
     /// Its process
     #[arg(long)]
     pid: u32,
@@ -58,6 +61,7 @@ fn run(options: &Options) -> Result<bool> {
     let plan = Plan::new(ports, options.pid, Duration::from_secs(options.seconds));
     let plan = Plan {
         config: options.config.clone(),
+        rtc: options.rtc,
         each: options.each.map_or(plan.each, Duration::from_secs),
         settle: Duration::from_secs(options.settle),
         at_once: options.at_once,

@@ -13,12 +13,20 @@ fn a_server_under_attack_on_every_port_keeps_its_viewers_and_gives_everything_ba
         .env("SRS_VHOST_HLS_HLS_FRAGMENT", "1")
         .env("SRS_VHOST_HLS_HLS_WINDOW", "4")
         .env("SRS_MAX_CONNECTIONS", "500")
+        .env("SRS_RTC_SERVER_ENABLED", "on")
+        .env("SRS_RTC_SERVER_TCP_ENABLED", "on")
+        .env("SRS_VHOST_RTC_ENABLED", "on")
+        .env("SRS_VHOST_RTC_RTMP_TO_RTC", "on")
+        .env("SRS_VHOST_RTC_RTC_TO_RTMP", "on")
+        .env("SRS_RTC_SERVER_PENDING_TIMEOUT", "5")
+        .env("SRS_VHOST_RTC_STUN_TIMEOUT", "10")
         .ready()?;
     let versions = server.api("/api/v1/versions")?;
     let pid = versions.get("pid").and_then(Value::as_str).context("no pid")?.parse()?;
     let at = |port: u16| ([127, 0, 0, 1], port).into();
     let ports = [server.ports.rtmp, server.ports.http, server.ports.api].map(at);
     let plan = Plan {
+        rtc: Some(at(server.ports.rtc)),
         each: Duration::ZERO,
         calm: Duration::from_secs(1),
         settle: Duration::from_secs(13),
