@@ -49,6 +49,23 @@ const E2E: &[Tool] = &[
         },
     },
     Tool {
+        name: "webrtcbin with its ICE and its bindings for Debian's Python",
+        packages: &[
+            "gstreamer1.0-plugins-bad",
+            "gstreamer1.0-nice",
+            "python3-gi",
+            "gir1.2-gst-plugins-bad-1.0",
+        ],
+        present: || {
+            let bindings = "import gi; gi.require_version('GstWebRTC', '1.0')";
+            // Not `--exists`: it asks for version 1.0, too, which libnice does not have.
+            ask(&mut command("/usr/bin/python3", &["-c", bindings])).is_some()
+                && ["webrtcbin", "nicesink"]
+                    .iter()
+                    .all(|e| ask(&mut command("gst-inspect-1.0", &[e])).is_some())
+        },
+    },
+    Tool {
         name: "cvlc with its codecs",
         packages: &["vlc-bin", "vlc-plugin-base"],
         present: || on_path("cvlc"),
@@ -74,6 +91,9 @@ const NEWER_FFMPEG: &str = "imageio-ffmpeg==0.8.1";
 
 /// What tries every path of the OpenAPI document with all sorts of parameters.
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+
+/// A stack of WebRTC that shares no code with the browser's; all of it comes as wheels.
+const AIORTC: &str = "aiortc==1.14.0";
 
 /// Makes sure that the build can work: a C compiler, make, git, rustfmt, clippy.
 pub(crate) fn for_build() -> Result<()> {
@@ -109,10 +129,16 @@ pub(crate) fn for_e2e(target: &Path, strict: bool) -> Result<Vec<(String, String
             env.push(("MILLRACE_NEWER_FFMPEG".to_owned(), path.display().to_string()));
         }),
     ];
-    let found = schemathesis(target).map(|path| {
-        env.push(("MILLRACE_SCHEMATHESIS".to_owned(), path.display().to_string()));
+    let wheels = [
+        ("MILLRACE_SCHEMATHESIS", "schemathesis", SCHEMATHESIS),
+        ("MILLRACE_AIORTC", "aiortc", AIORTC),
+    ]
+    .map(|(variable, name, wanted)| {
+        let path = python_folder(target, name, wanted)?;
+        env.push((variable.to_owned(), path.display().to_string()));
+        Ok(())
     });
-    for part in parts.into_iter().chain([found]) {
+    for part in parts.into_iter().chain(wheels) {
         match part {
             Err(e) if strict => return Err(e),
             Err(e) => eprintln!("going on without: {e:#}"),
@@ -199,20 +225,20 @@ fn newer_ffmpeg(target: &Path) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The folder that Python finds schemathesis in, beside what it needs.
-fn schemathesis(target: &Path) -> Result<PathBuf> {
-    let dir = target.join("e2e-tools/schemathesis");
+/// The folder that Python finds a package in, beside what it needs.
+fn python_folder(target: &Path, name: &str, wanted: &str) -> Result<PathBuf> {
+    let dir = target.join("e2e-tools").join(name);
     let mark = dir.join("installed");
-    if std::fs::read_to_string(&mark).is_ok_and(|text| text == SCHEMATHESIS) {
+    if std::fs::read_to_string(&mark).is_ok_and(|text| text == wanted) {
         return Ok(dir);
     }
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir)?;
     let into = dir.display().to_string();
-    let pip = ["-m", "pip", "install", "--quiet", "--target", &into, SCHEMATHESIS];
+    let pip = ["-m", "pip", "install", "--quiet", "--target", &into, wanted];
     let quiet = [("PIP_ROOT_USER_ACTION", "ignore"), ("PIP_DISABLE_PIP_VERSION_CHECK", "1")];
     call(command("python3", &pip).envs(quiet))?;
-    std::fs::write(mark, SCHEMATHESIS)?;
+    std::fs::write(mark, wanted)?;
     Ok(dir)
 }
 

@@ -36,8 +36,24 @@ pub fn get(at: SocketAddr, path: &str) -> Result<Answer> {
 
 /// Any method, with headers (a `Host` among them replaces ours).
 pub fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    with_body(at, method, path, headers, &[])
+}
+
+/// POST.
+pub fn post(at: SocketAddr, path: &str, headers: &[(&str, &str)], sent: &[u8]) -> Result<Answer> {
+    with_body(at, "POST", path, headers, sent)
+}
+
+/// Any method with a body.
+pub fn with_body(
+    at: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    sent: &[u8],
+) -> Result<Answer> {
     let mut body = Vec::new();
-    let head = exchange(at, method, path, headers, PATIENCE, &mut |bytes| {
+    let head = exchange(at, method, path, headers, sent, PATIENCE, &mut |bytes| {
         body.extend_from_slice(bytes);
         Ok(())
     })?;
@@ -63,7 +79,7 @@ pub fn stream(
     time: Duration,
     taken: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Live> {
-    let head = exchange(at, "GET", path, headers, time, taken)?;
+    let head = exchange(at, "GET", path, headers, &[], time, taken)?;
     Ok(Live { status: head.status, headers: head.headers, closed: head.whole })
 }
 
@@ -74,11 +90,13 @@ struct Head {
     whole: bool,
 }
 
+#[allow(clippy::too_many_arguments, reason = "one per part of a request")]
 fn exchange(
     at: SocketAddr,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
+    sent: &[u8],
     time: Duration,
     taken: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Head> {
@@ -91,8 +109,11 @@ fn exchange(
     for (name, value) in headers {
         request += &format!("{name}: {value}\r\n");
     }
+    if !sent.is_empty() {
+        request += &format!("Content-Length: {}\r\n", sent.len());
+    }
     request += "\r\n";
-    socket.write_all(request.as_bytes())?;
+    socket.write_all(&[request.as_bytes(), sent].concat())?;
     let mut reader = BufReader::new(socket.try_clone()?);
     let (status, headers) = head(&mut reader).with_context(|| format!("{method} {path}"))?;
     let chunked = headers.iter().any(|(n, v)| n == "transfer-encoding" && v == "chunked");

@@ -9,8 +9,8 @@
 //!
 //! Environment: `MILLRACE_BIN` (the binary), `MILLRACE_E2E_DIR` (logs, captures, samples),
 //! `MILLRACE_STRICT` (a missing program fails its tests), `MILLRACE_SLOW` (the long tests too),
-//! `MILLRACE_NEWER_FFMPEG` (an ffmpeg of 6.1 or later, for Enhanced RTMP), `MILLRACE_SCHEMATHESIS`
-//! (the folder that Python finds it in). `cargo xtask test` sets them.
+//! `MILLRACE_NEWER_FFMPEG` (an ffmpeg of 6.1 or later, for Enhanced RTMP and WHIP), `MILLRACE_SCHEMATHESIS`
+//! and `MILLRACE_AIORTC` (the folders that Python finds them in). `cargo xtask test` sets them.
 #![allow(clippy::print_stderr, reason = "a failed test shows the server's log")]
 
 pub mod collector;

@@ -138,6 +138,8 @@ pub fn present(program: &str) -> Result<bool> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let there = match program {
         "newer ffmpeg" => std::env::var_os("MILLRACE_NEWER_FFMPEG").is_some(),
+        "aiortc" => std::env::var_os("MILLRACE_AIORTC").is_some(),
+        "webrtcbin" => has_webrtcbin(),
         "schemathesis" => std::env::var_os("MILLRACE_SCHEMATHESIS").is_some(),
         _ => std::env::split_paths(&path).any(|dir| dir.join(program).is_file()),
     };
@@ -147,6 +149,21 @@ pub fn present(program: &str) -> Result<bool> {
         eprintln!("PASSED OVER: this test needs {program}");
     }
     Ok(there)
+}
+
+/// Whether Debian's Python can drive webrtcbin, and that has its ICE.
+fn has_webrtcbin() -> bool {
+    let imports =
+        "import gi; [gi.require_version(n, '1.0') for n in ('Gst', 'GstWebRTC', 'GstSdp')]";
+    let well = |program: &str, args: &[&str]| {
+        let mut command = command(program, args);
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        status.status().is_ok_and(|status| status.success())
+    };
+    well("/usr/bin/python3", &["-c", imports])
+        && well("gst-inspect-1.0", &["--exists", "webrtcbin"])
+        // `--exists` asks for version 1.0, too, which libnice does not have.
+        && well("gst-inspect-1.0", &["nicesink"])
 }
 
 /// The end of a long text, where programs put the reason.

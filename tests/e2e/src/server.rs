@@ -1,7 +1,7 @@
 //! The server under test.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -25,11 +25,15 @@ pub struct Ports {
     pub rtmps: u16,
     /// HTTP inside TLS, where a configuration asks for it.
     pub https: u16,
+    /// WebRTC: datagrams and, where a configuration asks for it, connections.
+    pub rtc: u16,
     _taken: Vec<File>,
 }
 
 /// The ports of a server without a configuration: one test at a time may use them.
 const STANDARD: [u16; 3] = [1935, 1985, 8080];
+/// The same for datagrams.
+const RTC: u16 = 8000;
 
 impl Ports {
     /// Ports that nobody uses, below the range from which the kernel serves clients.
@@ -39,12 +43,16 @@ impl Ports {
         let start = 20_000 + u16::try_from(std::process::id() % 10_000)?;
         for port in start..32_700 {
             let lock = Self::lock(port)?;
-            if lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            let free = || {
+                TcpListener::bind(("127.0.0.1", port)).is_ok()
+                    && UdpSocket::bind(("127.0.0.1", port)).is_ok()
+            };
+            if lock.try_lock().is_ok() && free() {
                 taken.push(lock);
                 ports.push(port);
             }
-            if let [rtmp, api, http, rtmps, https] = ports[..] {
-                return Ok(Self { rtmp, api, http, rtmps, https, _taken: taken });
+            if let [rtmp, api, http, rtmps, https, rtc] = ports[..] {
+                return Ok(Self { rtmp, api, http, rtmps, https, rtc, _taken: taken });
             }
         }
         bail!("no free ports")
@@ -60,7 +68,7 @@ impl Ports {
                 TcpListener::bind(("0.0.0.0", port)).ok()
             })?;
         }
-        Ok(Self { rtmp, api, http, rtmps: 0, https: 0, _taken: vec![lock] })
+        Ok(Self { rtmp, api, http, rtmps: 0, https: 0, rtc: RTC, _taken: vec![lock] })
     }
 
     fn lock(port: u16) -> Result<File> {
@@ -95,7 +103,7 @@ impl Start {
         }
     }
 
-    /// With a configuration, in which `RTMP`, `API`, `HTTP`, `RTMPS` and `HTTPS` stand for the
+    /// With a configuration, in which `RTMP`, `API`, `HTTP`, `RTMPS`, `HTTPS` and `RTC_PORT` stand for the
     /// addresses to listen on and `DIR` for the folder of this server.
     pub fn config(name: &str, config: &str) -> Self {
         Self { config: Some(config.to_owned()), env: Vec::new(), ..Self::bare(name) }
@@ -172,7 +180,8 @@ impl Start {
                 command
                     .env("SRS_LISTEN", at(ports.rtmp))
                     .env("SRS_HTTP_API_LISTEN", at(ports.api))
-                    .env("SRS_HTTP_SERVER_LISTEN", at(ports.http));
+                    .env("SRS_HTTP_SERVER_LISTEN", at(ports.http))
+                    .env("SRS_RTC_SERVER_LISTEN", at(ports.rtc));
             }
         }
         command.args(&self.args).envs(self.env.iter().map(|(n, v)| (n, v)));
@@ -186,6 +195,7 @@ fn filled(config: &str, ports: &Ports, dir: &Path, at: &dyn Fn(u16) -> String) -
         .replace("RTMPS", &at(ports.rtmps))
         .replace("HTTPS", &at(ports.https))
         .replace("RTMP", &at(ports.rtmp))
+        .replace("RTC_PORT", &at(ports.rtc))
         .replace("API", &at(ports.api))
         .replace("HTTP", &at(ports.http))
         .replace("DIR", &dir.display().to_string())

@@ -19,6 +19,7 @@ use sha2::Sha256;
 const CONFIG: &str = "listen RTMP;\ndaemon off;\nsrs_log_tank console;\n\
     http_api { enabled on; listen API; }\n\
     http_server { enabled on; listen HTTP; dir DIR/html; }\n\
+    rtc_server { enabled on; listen RTC_PORT; }\n\
     vhost __defaultVhost__ { }\n\
     vhost in.test { security { enabled on; allow publish 127.0.0.0/8; allow play ::1; allow play 127.0.0.1; } STREAMS }\n\
     vhost out.test { security { enabled on; deny publish 127.0.0.1; allow play ::/0; } STREAMS }\n\
@@ -29,7 +30,7 @@ const CONFIG: &str = "listen RTMP;\ndaemon off;\nsrs_log_tank console;\n\
         sign { secret v2 signing-secret-2; secret v1 signing-secret-1; } } STREAMS }\n\
     vhost jwt.test { auth { enabled on; publish jwt; play jwt; jwt { secret token-secret-1234; issuer login.test; } } FOLDERS }\n";
 
-const STREAMS: &str = "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }\n\
+const STREAMS: &str = "rtc { enabled on; rtmp_to_rtc on; } http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }\n\
     hls { enabled on; hls_path DIR/html; hls_fragment 1; }";
 
 fn start(name: &str) -> Result<Server> {
@@ -158,6 +159,7 @@ const PROTOCOLS: &[Protocol] = &[
     Protocol { name: "http-flv", publish: None, play: Some(flv_play) },
     Protocol { name: "http-ts", publish: None, play: Some(ts_play) },
     Protocol { name: "hls", publish: None, play: Some(hls_play) },
+    Protocol { name: "webrtc", publish: Some(whip_publish), play: Some(whep_play) },
 ];
 
 fn name(stream: &str, shown: &Shown) -> String {
@@ -254,6 +256,38 @@ fn hls_play(server: &Server, stream: &str, shown: &Shown) -> Result<bool> {
     let got = http::get(at, &other)?;
     ensure!(!is_in(got.status, &got.body).unwrap_or(false), "{other}: {}", got.status);
     Ok(true)
+}
+
+/// What browsers really offer.
+const WHIP_OFFER: &str =
+    include_str!("../../../../protocols/rtc/testdata/sdp/chromium-publish.sdp");
+const WHEP_OFFER: &str = include_str!("../../../../protocols/rtc/testdata/sdp/chromium-play.sdp");
+
+/// Knocks at the door of WebRTC, and leaves again.
+fn webrtc(server: &Server, door: &str, stream: &str, shown: &Shown, offer: &str) -> Result<bool> {
+    let at = server.api_address()?;
+    let (path, query) = name(stream, shown).split_once('?').map_or_else(
+        || (stream.to_owned(), String::new()),
+        |(path, query)| (path.to_owned(), query.to_owned()),
+    );
+    let headers = [("Content-Type", "application/sdp")];
+    let answer = http::post(at, &format!("/{door}/{path}?{query}"), &headers, offer.as_bytes())?;
+    if answer.status != 201 {
+        return is_in(answer.status, &answer.body);
+    }
+    let session = answer.header("location").context("201 without a Location")?.to_owned();
+    let path = session.strip_prefix(&format!("http://{at}")).unwrap_or(&session);
+    let gone = http::ask(at, "DELETE", path, &[])?;
+    ensure!(gone.status == 200, "DELETE {session}: {}", gone.status);
+    Ok(true)
+}
+
+fn whip_publish(server: &Server, stream: &str, shown: &Shown) -> Result<bool> {
+    webrtc(server, "whip", stream, shown, WHIP_OFFER)
+}
+
+fn whep_play(server: &Server, stream: &str, shown: &Shown) -> Result<bool> {
+    webrtc(server, "whep", stream, shown, WHEP_OFFER)
 }
 
 fn begin(server: &Server, stream: &str, shown: &Shown) -> Result<own::Publisher> {

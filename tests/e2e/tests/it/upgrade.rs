@@ -66,7 +66,7 @@ fn knock_on(rtmp: SocketAddr, api: SocketAddr, stop: &AtomicBool) -> (u64, Vec<S
     (count, refused)
 }
 
-fn upgrade(dir: &Path, name: &str) -> Result<e2e::Run> {
+pub(crate) fn upgrade(dir: &Path, name: &str) -> Result<e2e::Run> {
     let mut command = Command::new(e2e::binary()?);
     command.args(["upgrade", "-c"]).arg(dir.join("millrace.conf")).current_dir(dir);
     run(command, dir, name, PATIENCE * 2)
