@@ -85,7 +85,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts on every shard of the host. `None`: the process is ending already.
+    /// Starts on every shard of the host; sockets come with the first configuration.
     pub(crate) fn start(
         host: &Arc<Host>,
         identity: Identity,
