@@ -174,6 +174,8 @@ fn try_all(server: &Server) -> Result<()> {
             &document,
             "--exclude-path",
             "/api/v2/events",
+            "--exclude-path",
+            "/api/v2/rooms/{app}/events",
             "--checks",
             "all",
             "--max-examples",
