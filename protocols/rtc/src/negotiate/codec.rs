@@ -217,10 +217,12 @@ fn names(section: &MediaDescription) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// The payload type of another's retransmissions (RFC 4588 §8.6).
+/// The payload type of another's retransmissions, which have its clock (RFC 4588 §8.6).
 pub(super) fn rtx_of(section: &MediaDescription, payload_type: u8) -> Option<u8> {
+    let clock = section.rtpmap(payload_type).map(|map| map.clock);
     section.payload_types().find(|pt| {
-        let is_rtx = section.rtpmap(*pt).is_some_and(|map| map.is("rtx"));
+        let fits = |map: RtpMap<'_>| map.is("rtx") && Some(map.clock) == clock;
+        let is_rtx = section.rtpmap(*pt).is_some_and(fits);
         let apt = || section.fmtp(*pt)?.number::<u8>("apt");
         is_rtx && apt() == Some(payload_type)
     })

@@ -163,6 +163,15 @@ fn the_profile_of_the_stream_chooses_among_payload_types_of_mode_1() {
 }
 
 #[test]
+fn retransmissions_of_another_clock_are_not_taken() {
+    let text = CHROMIUM_PLAY.replace("a=rtpmap:107 rtx/90000", "a=rtpmap:107 rtx/11111");
+    assert_ne!(text, CHROMIUM_PLAY);
+    let answered = answered(&text, &ask(Intent::Play));
+    let payload = &answered.negotiated.video().unwrap().payloads[0];
+    assert_eq!((payload.pt, payload.rtx), (106, None));
+}
+
+#[test]
 fn nothing_known_of_the_stream_means_the_payload_type_that_srs_takes() {
     for intent in [Intent::Play, Intent::Publish] {
         let text = if intent == Intent::Play { CHROMIUM_PLAY } else { CHROMIUM_PUBLISH };
