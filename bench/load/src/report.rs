@@ -1,6 +1,6 @@
 //! What a run has shown: figures for programs, a table for people.
 
-mod table;
+pub(crate) mod table;
 
 use std::collections::BTreeMap;
 

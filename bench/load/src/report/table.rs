@@ -1,8 +1,9 @@
 //! The report for people.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Latency, Percentiles, Report};
+use super::{Failing, Latency, Percentiles, Report, Tool};
 
 /// The widest bar of a histogram.
 const BAR: u64 = 40;
@@ -59,27 +60,38 @@ fn write(r: &Report, t: &mut String) -> std::fmt::Result {
             (None, None) => writeln!(t, ", {} kB after", s.rss_kb)?,
         }
     }
-    let cores: Vec<String> = r.tool.cores_percent.iter().map(|c| format!("{c:.0}")).collect();
+    end(&r.tool, &r.errors, &r.warnings, r.failings(), t)
+}
+
+/// What stands under every report: the tool's own use, what went wrong, and the result.
+pub(crate) fn end(
+    tool: &Tool,
+    errors: &BTreeMap<String, u64>,
+    warnings: &[String],
+    failings: Vec<Failing>,
+    t: &mut String,
+) -> std::fmt::Result {
+    let cores: Vec<String> = tool.cores_percent.iter().map(|c| format!("{c:.0}")).collect();
     writeln!(
         t,
         "this tool   {:.1} % of a core in {} thread{} (the busiest {:.1} %), loop p99 {:.1} max \
          {:.1} ms, {} kB; cores busy {} %",
-        r.tool.core_percent,
-        r.tool.threads,
-        plural(u64::from(r.tool.threads)),
-        r.tool.busiest_percent,
-        r.tool.lag_ms.p99,
-        r.tool.lag_ms.max,
-        r.tool.rss_kb,
+        tool.core_percent,
+        tool.threads,
+        plural(u64::from(tool.threads)),
+        tool.busiest_percent,
+        tool.lag_ms.p99,
+        tool.lag_ms.max,
+        tool.rss_kb,
         cores.join(" "),
     )?;
-    for (what, count) in &r.errors {
+    for (what, count) in errors {
         writeln!(t, "error       {count} times: {what}")?;
     }
-    for warning in &r.warnings {
+    for warning in warnings {
         writeln!(t, "warning     {warning}")?;
     }
-    let failings: Vec<_> = r.failings().into_iter().map(super::Failing::name).collect();
+    let failings: Vec<_> = failings.into_iter().map(Failing::name).collect();
     if failings.is_empty() {
         writeln!(t, "result      well")
     } else {
@@ -164,7 +176,7 @@ fn delays(latency: &Latency, t: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn percentiles(p: &Percentiles) -> String {
+pub(crate) fn percentiles(p: &Percentiles) -> String {
     format!(
         "p50 {:.2} p90 {:.2} p99 {:.2} p99.9 {:.2} max {:.2} ms ({})",
         p.p50, p.p90, p.p99, p.p999, p.max, p.count

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::counts::Packets;
+use crate::report::table::{end, percentiles};
 use crate::report::{Failing, Percentiles, Server, Spread, Tool, Verification};
 
 /// The whole result. Every field has its unit in its name.
@@ -229,31 +230,7 @@ fn write(r: &Report, t: &mut String) -> std::fmt::Result {
             None => writeln!(t, ", {} kB after", s.rss_kb)?,
         }
     }
-    let cores: Vec<String> = r.tool.cores_percent.iter().map(|c| format!("{c:.0}")).collect();
-    writeln!(
-        t,
-        "this tool   {:.1} % of a core in {} threads (the busiest {:.1} %), loop p99 {:.1} max \
-         {:.1} ms, {} kB; cores busy {} %",
-        r.tool.core_percent,
-        r.tool.threads,
-        r.tool.busiest_percent,
-        r.tool.lag_ms.p99,
-        r.tool.lag_ms.max,
-        r.tool.rss_kb,
-        cores.join(" "),
-    )?;
-    for (what, count) in &r.errors {
-        writeln!(t, "error       {count} times: {what}")?;
-    }
-    for warning in &r.warnings {
-        writeln!(t, "warning     {warning}")?;
-    }
-    let failings: Vec<_> = r.failings().into_iter().map(Failing::name).collect();
-    if failings.is_empty() {
-        writeln!(t, "result      well")
-    } else {
-        writeln!(t, "result      failed by: {}", failings.join(", "))
-    }
+    end(&r.tool, &r.errors, &r.warnings, r.failings(), t)
 }
 
 fn players(r: &Report, t: &mut String) -> std::fmt::Result {
@@ -333,8 +310,4 @@ fn players(r: &Report, t: &mut String) -> std::fmt::Result {
         f.backwards,
         f.unreadable
     )
-}
-
-fn percentiles(p: &Percentiles) -> String {
-    format!("p50 {:.2} p90 {:.2} p99 {:.2} max {:.2} ms ({})", p.p50, p.p90, p.p99, p.max, p.count)
 }
