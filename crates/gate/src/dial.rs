@@ -1,6 +1,7 @@
 //! Connections that the server itself makes: names are looked up once for all who wait, and TLS
 //! is begun with whom the configuration trusts.
 
+mod anybody;
 mod names;
 mod trust;
 
@@ -12,6 +13,7 @@ use tokio_rustls::TlsConnector;
 use names::Names;
 use trust::Trust;
 
+pub use anybody::Anybody;
 pub use trust::TrustError;
 
 /// What it takes to reach other servers. One for all who dial the same kind of server.
