@@ -29,6 +29,7 @@ mod h265;
 mod mp3;
 mod nal;
 pub mod scan;
+mod sei;
 mod vp8;
 mod vp9;
 
@@ -67,7 +68,8 @@ pub struct Options {
     /// Bytes of the longest payload, without RTP header, extensions and encryption; taken as at
     /// least [`MIN_PAYLOAD`] and at most [`MAX_PAYLOAD`].
     pub max_payload: usize,
-    /// H.264 and H.265: supplemental enhancement information is sent, not left out.
+    /// H.264 and H.265: supplemental enhancement information is sent, not left out; but for what
+    /// is of use to the clock of a decoder alone, which would be a packet more of each picture.
     pub keep_sei: bool,
     /// H.264 and H.265: B pictures are sent, not left out. Browsers show them in the wrong order.
     /// Of H.265, slices of type B count only in streams whose pictures are shown in another order

@@ -6,6 +6,7 @@ use media::h264::{AvcConfig, LengthPrefixed, NalType, SliceHead, is_b_slice, pps
 
 use super::error::{invalid, truncated};
 use super::nal::{Aggregated, FU_A, Lengths, MAX_SETS, STAP_A, Scheme, Sets, Writer, keep};
+use super::sei::is_timing;
 use super::{
     DepacketizeError, Joined, Options, PacketizationMode, PacketizeError, Payloads, Pushed,
 };
@@ -84,7 +85,7 @@ impl Cutter {
     fn is_sent(&self, unit: &[u8]) -> bool {
         match NalType::of(unit) {
             NalType::Aud | NalType::Filler => false,
-            NalType::Sei => self.options.keep_sei,
+            NalType::Sei => self.options.keep_sei && !is_timing(unit, 1),
             // These numbers mean payload structures on the wire.
             NalType::Other(0 | 24..) => false,
             _ => true,

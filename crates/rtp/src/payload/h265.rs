@@ -6,6 +6,7 @@ use media::h265::{HevcConfig, LengthPrefixed, NalType, PpsHead, SliceHead, Slice
 
 use super::error::{invalid, truncated};
 use super::nal::{AP, Aggregated, FU, Lengths, MAX_SETS, Scheme, Sets, Writer, keep};
+use super::sei::is_timing;
 use super::{DepacketizeError, Joined, Options, PacketizeError, Payloads, Pushed};
 
 /// Types of units above this are structures of the payload format, or not specified.
@@ -104,7 +105,7 @@ impl Cutter {
     fn is_sent(&self, unit: &[u8]) -> bool {
         match NalType::of(unit) {
             NalType::Aud | NalType::Filler => false,
-            NalType::PrefixSei | NalType::SuffixSei => self.options.keep_sei,
+            NalType::PrefixSei | NalType::SuffixSei => self.options.keep_sei && !is_timing(unit, 2),
             kind => kind.number() <= MAX_TYPE,
         }
     }

@@ -107,6 +107,8 @@ fn delimiters_and_filler_are_left_out_and_sei_on_demand() {
     assert_eq!(sent(Options::default(), &units).1, [[0x41, 0x9a, 0x24]]);
     let keep = Options { keep_sei: true, ..Options::default() };
     assert_eq!(sent(keep, &units).1, [[0x58, 0, 4, 6, 5, 1, 0, 0, 3, 0x41, 0x9a, 0x24]]);
+    let timing: [&[u8]; 2] = [&[6, 1, 2, 0, 0x40, 0x80], &[0x41, 0x9a, 0x24]];
+    assert_eq!(sent(keep, &timing).1, [[0x41, 0x9a, 0x24]], "no viewer reads it");
     assert_eq!(sent(Options::default(), &units[..3]).0, Ok(Pushed::Nothing));
     assert_eq!(sent(Options::default(), &[&[28, 1], &[24]]).0, Ok(Pushed::Nothing));
 }
