@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::{Sent, Unsupported};
+use crate::{Datagram, Sent, Unsupported};
 
 #[cfg(unix)]
 type Socket<'a> = std::os::fd::BorrowedFd<'a>;
@@ -54,5 +54,39 @@ impl<'a> Batch<'a> {
     /// Sends.
     pub fn send(self) -> &'a [Sent] {
         match self.ring {}
+    }
+}
+
+/// Takes nothing: whoever has datagrams sends them one by one.
+#[derive(Debug)]
+pub struct Datagrams;
+
+impl Datagrams {
+    /// For any number.
+    pub fn new(_most: usize, _ring: Option<Ring>) -> Self {
+        Self
+    }
+
+    /// Begins a batch that stays empty.
+    pub fn batch(&mut self) -> DatagramBatch<'_> {
+        DatagramBatch { borrowed: PhantomData }
+    }
+}
+
+/// A batch that takes nothing.
+#[derive(Debug)]
+pub struct DatagramBatch<'a> {
+    borrowed: PhantomData<&'a [u8]>,
+}
+
+impl<'a> DatagramBatch<'a> {
+    /// Does not take it.
+    pub fn push(&mut self, _socket: Socket<'a>, _datagram: Datagram<'a>) -> bool {
+        false
+    }
+
+    /// Sends nothing.
+    pub fn send(self) -> &'a [Sent] {
+        &[]
     }
 }

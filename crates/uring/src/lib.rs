@@ -6,8 +6,11 @@
 //! nothing: no poll, no receive, no queue of its own. A call returns when the kernel is done with
 //! every buffer, so borrows are enough and nothing can outlive them.
 //!
-//! This is the one crate of the project with `unsafe` code, all of it in the module `ring`. The
-//! interface is safe whatever its caller does.
+//! [`Datagrams`] are the same for UDP, many peers in a call: by a ring if it is given one, and else
+//! by `sendmmsg`, which every Linux has.
+//!
+//! This is the one crate of the project with `unsafe` code, all of it in the modules `ring` and
+//! `datagrams`. The interface is safe whatever its caller does.
 //!
 //! Linux only. Elsewhere, and where the kernel or a container's filter forbids it, [`Ring::new`]
 //! says why, and its caller sends one by one.
@@ -17,12 +20,17 @@
 #[cfg_attr(ring, allow(dead_code, unreachable_pub))]
 mod absent;
 #[cfg(ring)]
+mod datagrams;
+#[cfg(ring)]
 mod ring;
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 
 #[cfg(not(ring))]
-pub use absent::{Batch, Ring};
+pub use absent::{Batch, DatagramBatch, Datagrams, Ring};
+#[cfg(ring)]
+pub use datagrams::{DatagramBatch, Datagrams};
 #[cfg(ring)]
 pub use ring::{Batch, Ring};
 
@@ -37,6 +45,20 @@ pub enum Sent {
     Failed(io::ErrorKind),
     /// The ring gave up before this one: nothing was sent, and the socket is as it was.
     NotTried,
+}
+
+/// One send of [`Datagrams`]: one datagram, or several of `segment` bytes each, the last of which may
+/// be shorter.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// The peer.
+    pub to: SocketAddr,
+    /// Our address, on machines that have several; `None`: the system chooses.
+    pub from: Option<IpAddr>,
+    /// What is sent: at most 65,507 bytes, or the system refuses it.
+    pub bytes: &'a [u8],
+    /// Bytes of each datagram; `None`: the whole is one. Needs UDP GSO (Linux 4.18).
+    pub segment: Option<u16>,
 }
 
 /// Why there is no ring.

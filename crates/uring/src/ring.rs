@@ -22,7 +22,7 @@
 use std::io;
 use std::marker::PhantomData;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use io_uring::{IoUring, Probe, opcode, types};
@@ -179,6 +179,33 @@ impl Ring {
         self.entries.clear();
         self.results.clear();
         Batch { ring: self }
+    }
+
+    /// Sends messages whose headers, and all that these point to, stay as they are meanwhile, and
+    /// tells of each.
+    pub(crate) fn send_messages(
+        &mut self,
+        messages: impl Iterator<Item = (RawFd, *const libc::msghdr)>,
+        results: &mut [Sent],
+    ) {
+        let mut messages = messages.peekable();
+        let mut results = results.iter_mut();
+        while messages.peek().is_some() {
+            self.entries.clear();
+            self.results.clear();
+            for (at, (socket, message)) in messages.by_ref().take(self.most).enumerate() {
+                let entry = opcode::SendMsg::new(types::Fd(socket), message)
+                    .flags(libc::MSG_DONTWAIT.cast_unsigned())
+                    .build()
+                    .user_data(at as u64);
+                self.entries.push(entry);
+            }
+            self.run();
+            // In this order: the other would take one result too many of each part.
+            for (sent, result) in self.results.iter().zip(results.by_ref()) {
+                *result = *sent;
+            }
+        }
     }
 
     /// Submits what the vector holds and waits until the kernel is done with it.
