@@ -125,7 +125,7 @@ pub fn start_shards_with(n: usize, sender: Sender) -> io::Result<Vec<ShardHandle
         let own = handle.clone();
         std::thread::Builder::new().name(format!("shard-{id}")).spawn(move || {
             // A ring belongs to the thread that made it.
-            let batcher = if uring { batcher(id) } else { None };
+            let batcher = if uring { ring(id, RING).map(Batcher::new) } else { None };
             let shard = Shard::new(own, batcher);
             LocalSet::new().block_on(&runtime, shard.run(jobs_rx, frames_rx, depth));
         })?;
@@ -161,9 +161,9 @@ fn can_batch() -> io::Result<bool> {
     Ok(probe.join().unwrap_or(false))
 }
 
-fn batcher(shard: usize) -> Option<Batcher> {
-    match uring::Ring::new(RING) {
-        Ok(ring) => Some(Batcher::new(ring)),
+fn ring(shard: usize, entries: u32) -> Option<uring::Ring> {
+    match uring::Ring::new(entries) {
+        Ok(ring) => Some(ring),
         Err(e) => {
             tracing::warn!(shard, "no io_uring for this shard, its players get plain sends: {e}");
             None
@@ -172,6 +172,13 @@ fn batcher(shard: usize) -> Option<Batcher> {
 }
 
 impl Shard {
+    /// A ring for others who send on this shard, for batches of up to `entries` sends; `None` where
+    /// plain sends were asked for, or nothing else can be had. To be made once and kept.
+    pub fn ring(&self, entries: u32) -> Option<uring::Ring> {
+        self.batcher.borrow().as_ref()?;
+        ring(self.handle.id, entries)
+    }
+
     fn new(handle: ShardHandle, batcher: Option<Batcher>) -> Rc<Self> {
         Rc::new(Self {
             handle,

@@ -1,12 +1,13 @@
 //! A session on its shard: its transport, and what it publishes or plays.
 
 mod playing;
+mod serving;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gate::host::ConnectionPermit;
 use gate::{Close, PlayGrant, Session};
@@ -30,8 +31,6 @@ use super::stream_socket::Connection;
 use crate::negotiate::{Negotiated, Ours};
 use crate::session::transport::{Event, Incoming, Transport, Via};
 
-/// Viewers who keep up are looked after so often.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Between two sender reports of a line.
 const REPORT_EVERY_US: u64 = 1_000_000;
 /// A viewer of a WebRTC stream whose last key frame is more packets ago than this gets a new one
@@ -158,8 +157,6 @@ pub(crate) struct Body {
     /// Connected by then, or it is over.
     pending_until: Instant,
     report_at_us: u64,
-    /// Looked at again by then.
-    look_at: Instant,
 }
 
 impl Body {
@@ -188,7 +185,6 @@ impl Body {
             reports: Allowance::new(REPORTS),
             pending_until,
             report_at_us: 0,
-            look_at: pending_until,
         }
     }
 
@@ -196,6 +192,13 @@ impl Body {
     /// nobody is called so any more.
     pub(crate) fn renamed(&mut self, ufrag: String) -> Option<String> {
         rename(&mut self.ufrags, ufrag)
+    }
+
+    fn is_restless(&self) -> bool {
+        match &self.role {
+            Role::Play(playing) => !self.connected || playing.behind,
+            Role::Publish(_) => true,
+        }
     }
 
     /// Addresses of the peer by which it is found.
@@ -285,19 +288,16 @@ impl Peer {
         self.drain(shard, now, Some(arrived), body)
     }
 
+    /// Whether it has something to do with each tick: it is not connected yet, publishes, or catches
+    /// up.
+    pub(crate) fn is_restless(&self) -> bool {
+        self.body.borrow().is_restless()
+    }
+
     /// Takes the time. `Some`: the session is over.
     pub(crate) fn tick(self: &Rc<Self>, shard: &Rc<RtcShard>, now: Instant) -> Option<Close> {
         let mut body = self.body.borrow_mut();
         let body = &mut *body;
-        let idle = match &body.role {
-            Role::Play(playing) => body.connected && !playing.behind,
-            Role::Publish(_) => false,
-        };
-        // Thousands of viewers have nothing to do most of the time.
-        if idle && now < body.look_at {
-            return None;
-        }
-        body.look_at = now + LOOK_EVERY;
         if let Some(why) = self.session.kick_reason() {
             return Some(Close::done(super::kicked(why)));
         }
@@ -322,7 +322,7 @@ impl Peer {
             Role::Play(playing) => {
                 if playing.behind {
                     let stream = playing.stream.clone();
-                    self.serve(shard, &stream.log.borrow(), body);
+                    self.serve(shard, &stream.log.borrow(), body, &mut shard.batch());
                 }
                 if let Role::Play(playing) = &mut body.role {
                     playing.choose_size(now_us);
@@ -458,7 +458,6 @@ impl Peer {
 
     /// Media may flow.
     fn begin(self: &Rc<Self>, shard: &RtcShard, now: Instant, body: &mut Body) {
-        body.look_at = now;
         match &mut body.role {
             Role::Publish(publishing) => publishing.begin(shard.clock().us(now)),
             Role::Play(playing) => {
@@ -471,7 +470,7 @@ impl Peer {
                     playing.player.place(&log, false);
                     stream.want_key(VIDEO);
                 }
-                self.serve(shard, &log, body);
+                self.serve(shard, &log, body, &mut shard.batch());
             }
         }
     }
@@ -482,43 +481,6 @@ impl Peer {
             playing.player.restart();
             playing.player.place(log, false);
         }
-    }
-
-    /// The turn of a viewer in the walk.
-    pub(crate) fn walk(&self, shard: &RtcShard, log: &PacketLog) {
-        let mut body = self.body.borrow_mut();
-        let behind = matches!(&body.role, Role::Play(playing) if playing.behind);
-        if body.connected && !behind {
-            self.serve(shard, log, &mut body);
-        }
-    }
-
-    fn serve(&self, shard: &RtcShard, log: &PacketLog, body: &mut Body) {
-        let (Role::Play(playing), Some(road)) = (&mut body.role, &body.road) else { return };
-        let mut tally = Tally::default();
-        let mut batch = shard.batch();
-        let mut way = Way {
-            road: road.road(),
-            srtp: body.transport.srtp_sender(),
-            batch: &mut batch,
-            tally: &mut tally,
-        };
-        playing.player.now_us = shard.clock().now_us();
-        playing.behind = playing.player.walk(log, &mut way);
-        self.book(shard, playing, tally);
-    }
-
-    fn book(&self, shard: &RtcShard, playing: &Playing, tally: Tally) {
-        if tally.calls == 0 {
-            return;
-        }
-        let counters = &self.session.counters;
-        Counters::add(&counters.send_bytes, tally.bytes);
-        Counters::add(&counters.messages, tally.packets);
-        if tally.no_room > 0 {
-            Counters::add(&counters.lag_dropped, tally.no_room);
-        }
-        shard.book(&playing.stream.stream, tally);
     }
 
     /// Sender reports of a viewer's lines.

@@ -1,5 +1,7 @@
 //! The sessions of a shard, how they are found, and what wakes them.
 
+mod ticking;
+
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -26,19 +28,11 @@ use super::stream_socket::Connection;
 use crate::session::transport::{Drop, Transmit, Via};
 use crate::wire::stun;
 
-/// Between two looks at what has its time: lost packets to ask for, viewers that catch up.
-const TICK: Duration = Duration::from_millis(10);
 /// Bytes of a datagram that is passed on to another shard: none of WebRTC is longer than the 1,500 of
 /// a usual network. At half of it these would not fit, at double a full inbox holds 24 MB.
 const MOST_PASSED_ON: usize = 3_000;
-/// Between two looks at how much of the core walks take.
-const GOVERN: Duration = Duration::from_secs(1);
-/// Share of the core from which viewers are divided into more groups, and below which into fewer.
-/// One group less costs a tenth more: from below the one no step leads beyond the other.
-const BUSY: f64 = 0.5;
-const CALM: f64 = 0.3;
-/// A viewer waits for so many pictures at most: 120 ms at 25 pictures a second.
-const MOST_GROUPS: usize = 4;
+/// Sends that a ring takes at once, if there is one.
+const RING: u32 = 64;
 /// Bytes of a batch's buffer that are kept between two sends.
 const BATCH_ROOM: usize = 64 * 1024;
 
@@ -49,6 +43,10 @@ pub(crate) struct RtcShard {
     sockets: RefCell<Vec<Rc<Socket>>>,
     connections: RefCell<HashMap<u64, Rc<Connection>>>,
     peers: RefCell<Vec<Rc<Peer>>>,
+    /// Of these those that are looked at with each tick.
+    restless: RefCell<Vec<Rc<Peer>>>,
+    /// Ticks so far.
+    turn: Cell<usize>,
     by_address: RefCell<HashMap<SocketAddr, Rc<Peer>>>,
     by_ufrag: RefCell<HashMap<String, Rc<Peer>>>,
     streams: RefCell<HashMap<u64, Rc<RtcStream>>>,
@@ -71,16 +69,19 @@ pub(crate) struct RtcShard {
 impl RtcShard {
     /// On the calling shard; [`run`](Self::run) makes it work.
     pub(crate) fn new(engine: Arc<Engine>, shard: Rc<Shard>) -> Rc<Self> {
+        let ring = shard.ring(RING);
         Rc::new(Self {
             engine,
             shard,
             sockets: RefCell::default(),
             connections: RefCell::default(),
             peers: RefCell::default(),
+            restless: RefCell::default(),
+            turn: Cell::default(),
             by_address: RefCell::default(),
             by_ufrag: RefCell::default(),
             streams: RefCell::default(),
-            batch: RefCell::new(Batch::new(64)),
+            batch: RefCell::new(Batch::new(64, ring)),
             reports: RefCell::default(),
             marked: RefCell::default(),
             own_room: RefCell::new(Room::none()),
@@ -112,34 +113,6 @@ impl RtcShard {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.engine.clock
-    }
-
-    /// Into how many groups the viewers of a stream are divided: each picture serves one, in turn,
-    /// with all it lacks. Pictures of about one size then leave in one call, and a viewer's keys are
-    /// fetched into the processor's cache once for several pictures.
-    pub(crate) fn groups(&self) -> usize {
-        self.groups.get()
-    }
-
-    /// Notes time that a walk took.
-    pub(crate) fn walked(&self, took: Duration) {
-        self.walked.set(self.walked.get().saturating_add(took));
-    }
-
-    /// Once a second: as few groups as leave the shard time for others.
-    fn govern(&self, now: Instant) {
-        let since = now.saturating_duration_since(self.looked.get());
-        if since < GOVERN {
-            return;
-        }
-        self.looked.set(now);
-        let share = self.walked.take().as_secs_f64() / since.as_secs_f64();
-        let groups = self.groups.get();
-        if share > BUSY && groups < MOST_GROUPS {
-            self.groups.set(groups.saturating_add(1));
-        } else if share < CALM && groups > 1 {
-            self.groups.set(groups.saturating_sub(1));
-        }
     }
 
     /// The batch that sends are put together in; empty.
@@ -212,8 +185,10 @@ impl RtcShard {
     }
 
     fn open_socket(self: &Rc<Self>, socket: Rc<Socket>) {
-        *self.batch.borrow_mut() = Batch::new(socket.max_segments());
-        self.batch.borrow_mut().bytes.reserve(BATCH_ROOM);
+        let mut batch = self.batch.borrow_mut();
+        batch.set_most(socket.max_segments());
+        batch.bytes.reserve(BATCH_ROOM);
+        drop(batch);
         self.sockets.borrow_mut().push(socket.clone());
         let this = self.clone();
         self.shard.spawn("rtc", async move { this.receive_loop(socket).await });
@@ -325,31 +300,6 @@ impl RtcShard {
         self.by_ufrag.borrow().get(ufrag).cloned()
     }
 
-    async fn tick_loop(self: Rc<Self>) {
-        loop {
-            if self.peers.borrow().is_empty() {
-                self.ticking.set(false);
-                self.busy.notified().await;
-            }
-            self.ticking.set(true);
-            tokio::time::sleep(TICK).await;
-            let now = Instant::now();
-            self.govern(now);
-            let mut at = 0usize;
-            loop {
-                let Some(peer) = self.peers.borrow().get(at).cloned() else { break };
-                let over = self
-                    .guard(|| peer.tick(&self, now))
-                    .unwrap_or_else(|| Some(Close::us("a bug ended this session; it was logged")));
-                match over {
-                    Some(close) => self.end(&peer, &close),
-                    None => at = at.saturating_add(1),
-                }
-            }
-            self.flush_marked();
-        }
-    }
-
     /// A publisher received something: it is asked what before the shard waits again.
     pub(crate) fn mark(&self, peer: &Rc<Peer>) {
         let mut marked = self.marked.borrow_mut();
@@ -404,6 +354,7 @@ impl RtcShard {
         }
         self.engine.enter(&peer.name, self.id());
         self.peers.borrow_mut().push(peer.clone());
+        self.stir(peer);
         if !self.ticking.get() {
             self.busy.notify_one();
         }
@@ -460,6 +411,7 @@ impl RtcShard {
             let mut peers = self.peers.borrow_mut();
             let Some(at) = peers.iter().position(|p| Rc::ptr_eq(p, peer)) else { return };
             peers.swap_remove(at);
+            self.restless.borrow_mut().retain(|p| !Rc::ptr_eq(p, peer));
         }
         self.guard(|| peer.goodbye(self, Instant::now()));
         let (ufrags, addresses) = {

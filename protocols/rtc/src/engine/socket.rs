@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use gate::conf::Listen;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -135,6 +136,11 @@ impl Socket {
             ready = self.io.readable() => ready,
             () = self.stop.notified() => Ok(()),
         }
+    }
+
+    /// For sends of many peers in one call.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
     }
 
     /// Our address.
