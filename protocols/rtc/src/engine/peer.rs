@@ -1,5 +1,6 @@
 //! A session on its shard: its transport, and what it publishes or plays.
 
+mod data;
 mod playing;
 
 use std::cell::{Cell, RefCell};
@@ -160,6 +161,8 @@ pub(crate) struct Body {
     report_at_us: u64,
     /// Looked at again by then.
     look_at: Instant,
+    /// From the first packet of its data channels on.
+    data: Option<Box<data::Data>>,
 }
 
 impl Body {
@@ -189,6 +192,7 @@ impl Body {
             pending_until,
             report_at_us: 0,
             look_at: pending_until,
+            data: None,
         }
     }
 
@@ -274,8 +278,7 @@ impl Peer {
                 }
                 return None;
             }
-            // Nobody wants messages: they are read and forgotten.
-            Incoming::Data(_) => while body.transport.poll_data().is_some() {},
+            Incoming::Data(first) => self.on_data(shard, now, body, first),
             Incoming::Nothing => {}
             Incoming::Dropped(why) => {
                 shard.dropped(why);
@@ -294,14 +297,15 @@ impl Peer {
             Role::Publish(_) => false,
         };
         // Thousands of viewers have nothing to do most of the time.
-        if idle && now < body.look_at {
+        if idle && now < body.look_at && !Self::data_is_due(body, now) {
             return None;
         }
         body.look_at = now + LOOK_EVERY;
         if let Some(why) = self.session.kick_reason() {
             return Some(Close::done(super::kicked(why)));
         }
-        if body.transport.deadline().is_some_and(|at| at <= now) {
+        let channels = self.tick_data(shard, now, body);
+        if channels || body.transport.deadline().is_some_and(|at| at <= now) {
             body.transport.handle_timeout(now);
             if let Some(over) = self.drain(shard, now, None, body) {
                 return Some(over);
@@ -414,6 +418,7 @@ impl Peer {
                 (None, None) => {}
             }
         }
+        note.push_str(&data::note(body));
         self.session.set_note(note);
     }
 
