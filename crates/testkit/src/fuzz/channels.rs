@@ -31,7 +31,7 @@ pub fn sctp(data: &[u8]) {
     let mut server = Channels::accept(DataConfig { dtls_client: false, ..config }, now);
     let mut peer = Peer::default();
     if mode % 2 == 1 {
-        client.open(now, Open { label: "echo".to_owned(), ..Open::default() });
+        client.open(Open { label: "echo".to_owned(), ..Open::default() });
     }
     for _ in 0..4 {
         peer.exchange(&mut client, &mut server, now);
@@ -50,14 +50,14 @@ pub fn sctp(data: &[u8]) {
                 DataEvent::Message { id, form, bytes } => {
                     assert!(bytes.len() <= MOST_MESSAGE as usize);
                     assert!(form == Form::Text || form == Form::Binary);
-                    let _ = server.send(now, id, form, &bytes);
+                    let _ = server.send(id, form, &bytes);
                 }
                 DataEvent::Over(_) => ends += 1,
                 DataEvent::Opened { .. } | DataEvent::Closed { .. } => {}
             }
         }
         assert!(server.open_channels() <= MOST_CHANNELS);
-        while let Some(packet) = server.poll_transmit() {
+        while let Some(packet) = server.poll_transmit(now) {
             assert!(packet.len() <= MOST_PACKET);
         }
         now += Duration::from_millis(u64::from(*mode));
@@ -76,7 +76,7 @@ struct Peer {
 
 impl Peer {
     fn exchange(&mut self, client: &mut Channels, server: &mut Channels, now: Instant) {
-        while let Some(packet) = client.poll_transmit() {
+        while let Some(packet) = client.poll_transmit(now) {
             self.tag =
                 packet.get(4..8).and_then(|tag| tag.first_chunk()).copied().unwrap_or(self.tag);
             if let Some(Ok(Chunk::Init { tsn })) = packet::chunks(&packet).next() {
@@ -84,7 +84,7 @@ impl Peer {
             }
             let _ = server.handle(now, &packet);
         }
-        while let Some(packet) = server.poll_transmit() {
+        while let Some(packet) = server.poll_transmit(now) {
             if let Some(Ok(Chunk::Init { tsn })) = packet::chunks(&packet).next() {
                 self.theirs = tsn;
             }

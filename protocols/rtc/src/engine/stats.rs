@@ -63,7 +63,8 @@ counters! {
     data_refused "data_refused",
     /// Messages in data channels that are for nobody.
     data_unheard "data_unheard",
-    /// Messages in data channels to a peer that does not take what it was sent before.
+    /// Messages in data channels to a peer that does not take what it was sent before, or that
+    /// asks for more echoes than are given.
     data_full "data_full",
     /// Messages in data channels longer than the peer takes.
     data_too_long "data_too_long",

@@ -22,6 +22,12 @@ const MOST_SESSIONS: usize = 4_096;
 /// the positions of a pointer do not pass, at double viewers of other protocols pay for it.
 const MOST_TEXTS: u32 = 100;
 
+/// Echoes in a second and at once, each of up to [`ECHO_BYTES`]; a longer one counts as several: 16
+/// Mbit/s at most. At half of it a page that measures its path is slowed, at double a few strangers
+/// keep a core busy.
+const MOST_ECHOES: u32 = 1_000;
+const ECHO_BYTES: usize = 2_048;
+
 /// What comes in a channel of this label, or of this protocol, goes back.
 const ECHO: &str = "echo";
 /// A viewer gets the stream's data in it; a publisher gives them.
@@ -70,6 +76,7 @@ pub(crate) struct Data {
     channels: Channels,
     uses: SmallVec<[(u16, Use); 2]>,
     texts: Allowance,
+    echoes: Allowance,
     refused: u64,
     /// The end of the association: why.
     over: Option<String>,
@@ -154,7 +161,7 @@ impl Peer {
         }
         let Body { data, transport, .. } = &mut *body;
         let Some(data) = data else { return };
-        while let Some(packet) = data.channels.poll_transmit() {
+        while let Some(packet) = data.channels.poll_transmit(now) {
             transport.send_data(&packet);
         }
         let stats = &shard.engine().stats;
@@ -188,7 +195,7 @@ impl Peer {
                 if let (Role::Play(playing), Use::Metadata) = (&body.role, used) {
                     playing.stream.timed.enter(self);
                     if let Some(text) = playing.stream.timed.metadata() {
-                        Self::tell_in(shard, now, body, &text, Some(id));
+                        Self::tell_in(shard, body, &text, Some(id));
                     }
                 }
                 return;
@@ -196,7 +203,14 @@ impl Peer {
             DataEvent::Message { id, form, bytes } => {
                 let used = data.uses.iter().find(|(at, _)| *at == id).map(|(_, used)| *used);
                 let sent = match (used, &mut body.role) {
-                    (Some(Use::Echo), _) => data.channels.send(now, id, form, &bytes),
+                    (Some(Use::Echo), _) => {
+                        let cost = u32::try_from(bytes.len() / ECHO_BYTES).unwrap_or(u32::MAX);
+                        let at = shard.clock().us(now);
+                        match data.echoes.take(cost.saturating_add(1), at) {
+                            true => data.channels.send(id, form, &bytes),
+                            false => Err(SendError::Full),
+                        }
+                    }
                     (Some(Use::Metadata), Role::Publish(publishing)) if form == Form::Text => {
                         let at = shard.clock().us(now);
                         let text = std::str::from_utf8(&bytes).ok();
@@ -234,20 +248,20 @@ impl Peer {
         let now = Instant::now();
         let mut body = self.body.borrow_mut();
         let body = &mut *body;
-        Self::tell_in(shard, now, body, text, None);
+        Self::tell_in(shard, body, text, None);
         self.serve_data(shard, now, body);
         self.drain(shard, now, None, body)
     }
 
     /// In one channel, or in all that are for it.
-    fn tell_in(shard: &RtcShard, now: Instant, body: &mut Body, text: &Text, one: Option<u16>) {
+    fn tell_in(shard: &RtcShard, body: &mut Body, text: &Text, one: Option<u16>) {
         let (Some(data), Role::Play(playing)) = (&mut body.data, &body.role) else { return };
         let stream = &playing.stream;
         let whole = text.whole(&stream.log.borrow(), stream.relay().is_some(), &playing.player);
         let wanted =
             |(id, used): &(u16, Use)| *used == Use::Metadata && one.is_none_or(|one| one == *id);
         for (id, _) in data.uses.iter().filter(|channel| wanted(channel)) {
-            note_unsent(shard, data.channels.send(now, *id, Form::Text, whole.as_bytes()));
+            note_unsent(shard, data.channels.send(*id, Form::Text, whole.as_bytes()));
         }
     }
 }
@@ -276,6 +290,7 @@ fn begin(shard: &RtcShard, now: Instant, body: &Body, packet: &[u8]) -> Option<B
         channels: Channels::accept(config, now),
         uses: SmallVec::new(),
         texts: Allowance::new(MOST_TEXTS),
+        echoes: Allowance::new(MOST_ECHOES),
         refused: 0,
         over: None,
         _seat: seat,

@@ -13,10 +13,14 @@ use sctp_proto::{
 };
 
 use super::dcep::Reliability;
-use super::{MOST_MESSAGE, MOST_PACKET, RECEIVE_BUFFER, STREAMS};
+use super::{MOST_MESSAGE, RECEIVE_BUFFER, STREAMS};
 
-/// Common header and head of a DATA chunk.
-const HEADERS: u32 = 28;
+/// Bytes of a piece of a message. The engine forgets padding, and the head of the last chunk, when it
+/// fills a packet; the fullest, of messages of a byte and one of 12, then has 1,100 bytes as
+/// [`super::MOST_PACKET`] wants. At half of it twice as many packets carry large messages, and any
+/// more does not fit.
+const PIECE: u32 = 896;
+
 /// When DATA is sent again, milliseconds: at first, at least, at most. SCTP's own seconds are for
 /// calls of telephony; these are what browsers have.
 const FIRST_RESEND: u64 = 500;
@@ -198,8 +202,7 @@ impl Machine {
 
 fn endpoint() -> Arc<EndpointConfig> {
     let mut config = EndpointConfig::new();
-    let most = u32::try_from(MOST_PACKET).unwrap_or(1_100);
-    config.max_payload_size(most.saturating_sub(HEADERS));
+    config.max_payload_size(PIECE);
     Arc::new(config)
 }
 
@@ -214,4 +217,19 @@ fn transport(most_sent: u32) -> Arc<TransportConfig> {
         .with_rto_min_ms(LEAST_RESEND)
         .with_rto_max_ms(LONGEST_RESEND);
     Arc::new(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_engine_ends_it_and_nothing_else() {
+        let mut machine = Machine::client(MOST_MESSAGE);
+        assert!(machine.deadline().is_some());
+        machine.with(|_| -> () { panic!("on purpose") });
+        assert!(machine.has_panicked());
+        assert!(machine.deadline().is_none() && machine.poll().is_none());
+        assert!(!machine.handle(Instant::now(), &[0; 16]) && !machine.open(1));
+    }
 }
