@@ -99,7 +99,11 @@ try {
   // Of each text of the stream, how many ticks the nearest picture is away.
   if (data)
     told = await page.evaluate(() =>
-      told.map((one) => ({ ...one, away: Math.min(...shown.map((rtp) => Math.abs(rtp - one.rtp?.video))) })),
+      told.map((one) => {
+        const at = one.rtp?.video;
+        const within = at >= shown[0] && at <= shown.at(-1);
+        return { ...one, within, away: Math.min(...shown.map((rtp) => Math.abs(rtp - at))) };
+      }),
     );
   gone = await page.evaluate(() => window.leave());
 } catch (error) {
