@@ -21,7 +21,7 @@ fn told<'a>(seen: &'a Value, kind: &str) -> Vec<&'a Value> {
     all.iter().filter(|one| one.get("type") == Some(&kind.into())).collect()
 }
 
-/// All lie at a picture's time, but those of before the first and of after the last.
+/// All lie at a picture's time, but those of before pictures run and of after the last.
 fn lie_at_pictures(texts: &[&Value]) -> Result<()> {
     let shown = |one: &&&Value| one.get("within") == Some(&Value::Bool(true));
     let timed: Vec<_> = texts.iter().filter(shown).collect();
