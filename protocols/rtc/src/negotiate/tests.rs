@@ -348,6 +348,17 @@ fn data_channels_are_taken_unless_switched_off() {
 }
 
 #[test]
+fn data_channels_of_the_old_form_are_refused_and_media_are_not() {
+    let old = SAFARI_PLAY
+        .replace("UDP/DTLS/SCTP webrtc-datachannel", "DTLS/SCTP 5000")
+        .replace("a=sctp-port:5000", "a=sctpmap:5000 webrtc-datachannel 1024");
+    let answered = answered(&old, &ask(Intent::Play));
+    assert!(answered.negotiated.data.is_none());
+    assert!(answered.sdp.contains("m=application 0 DTLS/SCTP 5000\r\n"), "{}", answered.sdp);
+    assert!(answered.sdp.contains("a=group:BUNDLE 0 1\r\n"));
+}
+
+#[test]
 fn sources_of_a_publisher_are_known_with_their_companions() {
     let answered = answered(CHROMIUM_PUBLISH, &ask(Intent::Publish));
     let video = answered.negotiated.video().unwrap();

@@ -86,7 +86,7 @@ pub enum DataEvent {
         /// At most [`MOST_MESSAGE`] bytes; may be none.
         bytes: Vec<u8>,
     },
-    /// A channel was closed by the peer.
+    /// A channel was closed by the peer, or because of what it said.
     Closed {
         /// Its number.
         id: u16,
@@ -424,13 +424,7 @@ impl Channels {
                     (0..self.channels.len()).for_each(|at| self.ask(at));
                 }
                 Happened::Stream(StreamEvent::Readable { id }) => self.read(id),
-                Happened::Stream(StreamEvent::Finished { id }) => {
-                    let before = self.channels.len();
-                    self.channels.retain(|channel| channel.id != id);
-                    if self.channels.len() < before {
-                        self.events.push_back(DataEvent::Closed { id });
-                    }
-                }
+                Happened::Stream(StreamEvent::Finished { id }) => self.forget(id),
                 Happened::AssociationLost { reason } | Happened::HandshakeFailed { reason } => {
                     self.end(Over::Lost(reason.to_string()));
                 }
@@ -458,6 +452,15 @@ impl Channels {
             self.machine.end();
             self.channels = Vec::new();
             self.events.push_back(DataEvent::Over(why));
+        }
+    }
+
+    /// A channel is no more, and not by our wish.
+    fn forget(&mut self, id: u16) {
+        let before = self.channels.len();
+        self.channels.retain(|channel| channel.id != id);
+        if self.channels.len() < before {
+            self.events.push_back(DataEvent::Closed { id });
         }
     }
 
@@ -509,7 +512,7 @@ impl Channels {
             (Ok(_), Some(_)) | (Ok(Dcep::Ack), None) => {}
             (Ok(Dcep::Open(_)), None) | (Err(_), _) => {
                 self.refused = self.refused.saturating_add(1);
-                self.channels.retain(|channel| channel.id != id);
+                self.forget(id);
                 self.machine.close(id);
             }
         }

@@ -187,6 +187,7 @@ impl Peer {
         match event {
             DataEvent::Opened { id, open } => {
                 let used = Use::of(&open);
+                data.uses.retain(|(at, _)| *at != id);
                 data.uses.push((id, used));
                 tracing::debug!(
                     session = %self.session.id, id, label = %open.label, protocol = %open.protocol,

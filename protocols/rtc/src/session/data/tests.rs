@@ -259,6 +259,20 @@ fn channels_beyond_the_bound_are_refused_and_the_others_go_on() {
 }
 
 #[test]
+fn who_talks_nonsense_about_an_open_channel_loses_it() {
+    let mut link = Link::new(0, 1);
+    let id = link.opened(&named("metadata"));
+    assert!(link.client.machine.write(id, Kind::Dcep, b"nonsense"));
+    let closed = |link: &Link| link.seen.contains(&DataEvent::Closed { id });
+    assert!(link.run(Duration::from_secs(5), closed));
+    assert_eq!((link.server.open_channels(), link.server.refused()), (0, 1));
+    // The client hears of it, and may open it anew.
+    link.settle();
+    assert_eq!(link.client.open_channels(), 0);
+    assert_eq!(link.opened(&named("metadata")), id);
+}
+
+#[test]
 fn nothing_comes_of_a_peer_that_does_not_begin() {
     let now = Instant::now();
     let config = DataConfig { peer_takes: 0, dtls_client: false };
