@@ -219,8 +219,10 @@ fn names(section: &MediaDescription) -> String {
 
 /// The payload type of another's retransmissions (RFC 4588 §8.6).
 pub(super) fn rtx_of(section: &MediaDescription, payload_type: u8) -> Option<u8> {
+    let clock = section.rtpmap(payload_type)?.clock;
     section.payload_types().find(|pt| {
-        let is_rtx = section.rtpmap(*pt).is_some_and(|map| map.is("rtx"));
+        // Of the same clock (RFC 4588 §4).
+        let is_rtx = section.rtpmap(*pt).is_some_and(|map| map.is("rtx") && map.clock == clock);
         let apt = || section.fmtp(*pt)?.number::<u8>("apt");
         is_rtx && apt() == Some(payload_type)
     })

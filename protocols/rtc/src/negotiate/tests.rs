@@ -332,6 +332,13 @@ fn redundancy_of_sound_and_pictures_is_an_option() {
 }
 
 #[test]
+fn retransmissions_of_another_clock_are_not_agreed_on() {
+    let video = |offer: &str| answered(offer, &ask(Intent::Play)).negotiated.video().cloned();
+    assert!(video(CHROMIUM_PLAY).unwrap().rtx_ssrc.is_some());
+    assert!(video(&CHROMIUM_PLAY.replace("rtx/90000", "rtx/11111")).unwrap().rtx_ssrc.is_none());
+}
+
+#[test]
 fn data_channels_are_taken_unless_switched_off() {
     let mut ask = ask(Intent::Play);
     let with = answered(SAFARI_PLAY, &ask);
