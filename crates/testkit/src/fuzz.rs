@@ -7,6 +7,7 @@
 mod access;
 mod api;
 mod callbacks;
+mod channels;
 mod codecs;
 mod containers;
 mod dialled;
@@ -24,6 +25,7 @@ pub use self::rtp::rtp_payload;
 pub use access::{credentials, key_set};
 pub use api::{api_request, traceparent};
 pub use callbacks::hook_reply;
+pub use channels::{dcep, sctp};
 pub use codecs::{aac, av1, h264, h265, mp3};
 pub use containers::{amf0, flv, ts};
 pub use dialled::client_session;
@@ -49,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     ("client_session", client_session),
     ("conf", conf),
     ("credentials", credentials),
+    ("dcep", dcep),
     ("dtls_records", dtls_records),
     ("flv", flv),
     ("h264", h264),
@@ -64,6 +67,7 @@ pub const TARGETS: &[Target] = &[
     ("rtcp", rtcp),
     ("rtp_packet", rtp_packet),
     ("rtp_payload", rtp_payload),
+    ("sctp", sctp),
     ("sdp", sdp),
     ("server_session", server_session),
     ("srtp", srtp),

@@ -183,6 +183,8 @@ pub struct RtcVhost {
     pub dtls_version: DtlsVersion,
     /// `drop_for_pt`: packets of this payload type are dropped, for tests; 0 is none.
     pub drop_for_pt: u8,
+    /// `data_channel`: data channels are agreed on with who offers them. Default on.
+    pub data_channel: bool,
     /// `rtmp_to_rtc`: streams of other protocols can be played. Default off.
     pub rtmp_to_rtc: bool,
     /// `keep_bframe`: their B pictures are kept. Default off: browsers stutter on them.
@@ -219,6 +221,7 @@ impl RtcVhost {
                 _ => DtlsVersion::Auto,
             },
             drop_for_pt: u8::try_from(rtc.int("drop_for_pt")).unwrap_or(0),
+            data_channel: rtc.bool("data_channel"),
             rtmp_to_rtc: rtc.bool("rtmp_to_rtc"),
             keep_bframe: rtc.bool("keep_bframe"),
             keep_avc_nalu_sei: rtc.bool("keep_avc_nalu_sei"),

@@ -25,6 +25,7 @@ mod stats;
 mod stream;
 mod stream_socket;
 mod tcp;
+mod timed;
 mod tracks;
 
 use std::collections::HashMap;

@@ -1,5 +1,6 @@
 // node rtc.mjs play URL SECONDS
-// node rtc.mjs publish URL SECONDS [h264|vp8|vp9|av1] [simulcast]
+// node rtc.mjs play URL SECONDS data        and talks in data channels
+// node rtc.mjs publish URL SECONDS [h264|vp8|vp9|av1] [simulcast] [data]
 // node rtc.mjs restart URL SECONDS          plays, and restarts ICE in the middle
 //
 // A headless Chromium publishes its fake camera and microphone by WHIP, or plays by WHEP, for
@@ -52,16 +53,19 @@ let verdict = 'nothing came';
 let gone;
 let sdp;
 let etag;
+let talk;
+let told;
 try {
   const page = await context.newPage();
   page.on('console', (line) => console.error(line.text()));
   await page.goto(`http://127.0.0.1:${pages.address().port}/rtc.html`);
-  const codec = options.find((o) => o !== 'simulcast');
+  const codec = options.find((o) => !['simulcast', 'data'].includes(o));
+  const data = options.includes('data');
   const simulcast = options.includes('simulcast');
   sdp =
     mode === 'publish'
-      ? await page.evaluate(([u, o]) => window.publish(u, o), [url, { codec, simulcast, ...(simulcast ? { width: 1280, height: 720 } : {}) }])
-      : await page.evaluate((u) => window.play(u), url);
+      ? await page.evaluate(([u, o]) => window.publish(u, o), [url, { codec, simulcast, data, ...(simulcast ? { width: 1280, height: 720 } : {}) }])
+      : await page.evaluate(([u, o]) => window.play(u, o), [url, { data }]);
   const end = Date.now() + 60_000 + Number(seconds) * 1000;
   let first;
   while (Date.now() < end) {
@@ -83,6 +87,7 @@ try {
     if (mode === 'restart' && over >= Number(seconds) * 500 && !etag) {
       etag = await page.evaluate(() => window.restart());
     }
+    if (data && mode === 'play') talk ??= await page.evaluate(() => window.talk());
     if (over < Number(seconds) * 1000) continue;
     const pictures = new Set(seen.map((s) => s.picture)).size;
     if (frames(now) <= frames(first)) verdict = 'no frame while time ran on';
@@ -91,6 +96,16 @@ try {
     else verdict = 'ok';
     break;
   }
+  // Of each text of the stream, how many ticks the nearest picture is away.
+  if (data)
+    told = await page.evaluate(() =>
+      told.map((one) => {
+        const at = one.rtp?.video;
+        // In its first second a browser leaves pictures out.
+        const within = at >= shown[0] + 90_000 && at <= shown.at(-1);
+        return { ...one, within, away: Math.min(...shown.map((rtp) => Math.abs(rtp - at))) };
+      }),
+    );
   gone = await page.evaluate(() => window.leave());
 } catch (error) {
   verdict = `${error}`;
@@ -109,7 +124,7 @@ const skews = seen
   .map((s) => [s.video?.estimatedPlayoutTimestamp, s.audio?.estimatedPlayoutTimestamp])
   .filter(([v, a]) => v && a)
   .map(([v, a]) => v - a);
-const report = { mode, url, verdict, gone, etag, marks: last?.marks, skews, sdp };
+const report = { mode, url, verdict, gone, etag, marks: last?.marks, skews, talk, told, sdp };
 for (const [key, value] of Object.entries(last ?? {})) {
   if (/^(video|audio)$/.test(key)) report[key] = pick(value, inbound);
   if (/-out/.test(key)) report[key] = pick(value, outbound);

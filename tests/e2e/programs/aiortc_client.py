@@ -1,9 +1,9 @@
 """aiortc publishes by WHIP or plays by WHEP.
 
-    python3 aiortc_client.py play URL SECONDS [video|audio]
+    python3 aiortc_client.py play URL SECONDS [video|audio] [data]
     python3 aiortc_client.py publish URL SECONDS [h264|vp8] [video|audio]
 
-SECONDS are counted from the first frame. Prints one JSON line with what was seen; fails unless
+SECONDS are counted from the first frame. With `data` it also opens channels `echo` and `metadata`. Prints one JSON line with what was seen; fails unless
 every medium that was asked for flowed. Only wheels are needed: `pip install aiortc`.
 """
 
@@ -127,6 +127,28 @@ async def sent(peer):
     return packets
 
 
+def open_channels(peer):
+    """Sends texts and bytes of several sizes; notes what comes back, and what it is told."""
+    heard = {"echoes": 0, "told": []}
+    sent = [form for n in (1, 1000, 20000) for form in ("x" * n, b"\xff" * n)]
+    echo, metadata = peer.createDataChannel("echo"), peer.createDataChannel("metadata")
+
+    @echo.on("open")
+    def on_open():
+        for message in sent:
+            echo.send(message)
+
+    @echo.on("message")
+    def on_echo(message):
+        heard["echoes"] += message == sent[heard["echoes"]]
+
+    @metadata.on("message")
+    def on_told(message):
+        heard["told"].append(json.loads(message)["type"])
+
+    return heard
+
+
 async def main():
     report = {"stack": "aiortc", "mode": MODE, "url": URL, "verdict": "nothing came"}
     peer = RTCPeerConnection()
@@ -148,6 +170,7 @@ async def main():
         if kind == "video" and CODEC:
             kept = (f"video/{CODEC}", "video/rtx")
             lane.setCodecPreferences([c for c in codecs if c.mimeType.lower() in kept])
+    heard = open_channels(peer) if "data" in OPTIONS else {}
     await peer.setLocalDescription(await peer.createOffer())
     resource = None
     try:
@@ -178,6 +201,7 @@ async def main():
         report["verdict"] = f"no {' and no '.join(missing)}" if missing else "ok"
     except Exception as error:
         report["verdict"] = repr(error)
+    report.update(heard)
     if resource:
         forged = re.sub(r"token=[^&]*", "token=0000000000", resource)
         report["forged"] = (await asyncio.to_thread(ask, "DELETE", forged))[0] if forged != resource else None

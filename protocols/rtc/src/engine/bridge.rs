@@ -241,7 +241,7 @@ impl Bridge {
 }
 
 /// The RTP timestamp of a media time: the low 32 bits are what travels.
-fn ticks(us: i64, clock: i64) -> u32 {
+pub(super) fn ticks(us: i64, clock: i64) -> u32 {
     let ticks = i128::from(us).saturating_mul(i128::from(clock)) / 1_000_000;
     let [.., a, b, c, d] = ticks.to_be_bytes();
     u32::from_be_bytes([a, b, c, d])

@@ -25,6 +25,8 @@ const MAX_JOIN: u64 = 16 * 1024;
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// Numbers in the index by sequence number: twice the history, since lanes share it.
 const SLOTS: usize = 4096;
+/// Packets among which the newest of a lane is looked for: more than a key frame has.
+const NEWEST: usize = 512;
 /// Bytes of garbage before what is left is moved down.
 const SLACK: usize = 256 * 1024;
 
@@ -202,6 +204,12 @@ impl PacketLog {
     /// Where a lane's clock stands, once that is known.
     pub(crate) fn sync(&self, lane: u8) -> Option<Sync> {
         self.lanes.get(usize::from(lane))?.sync
+    }
+
+    /// The time of the newest packet of a lane, of the last ones.
+    pub(crate) fn newest_time(&self, lane: u8) -> Option<u32> {
+        let newest = self.entries.iter().rev().take(NEWEST).find(|entry| entry.lane == lane);
+        newest.map(|entry| entry.timestamp)
     }
 
     /// The time in lane `to` of the moment that is `timestamp` in lane `from`: by sender reports,

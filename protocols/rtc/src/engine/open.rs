@@ -426,7 +426,8 @@ impl Making<'_> {
         ask.options.nack = self.rules.nack;
         ask.options.twcc = self.rules.twcc;
         ask.options.dtls = asked.dtls;
-        ask.options.data = false;
+        ask.options.data = self.rules.data_channel;
+        ask.options.max_message_size = crate::session::data::MOST_MESSAGE;
         ask.options.setup = match self.rules.dtls_role {
             DtlsRole::Active => negotiate::Setup::Active,
             DtlsRole::Passive => negotiate::Setup::Passive,

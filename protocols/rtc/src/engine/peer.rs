@@ -1,5 +1,6 @@
 //! A session on its shard: its transport, and what it publishes or plays.
 
+mod data;
 mod playing;
 mod serving;
 
@@ -157,6 +158,8 @@ pub(crate) struct Body {
     /// Connected by then, or it is over.
     pending_until: Instant,
     report_at_us: u64,
+    /// From the first packet of its data channels on.
+    data: Option<Box<data::Data>>,
 }
 
 impl Body {
@@ -185,6 +188,7 @@ impl Body {
             reports: Allowance::new(REPORTS),
             pending_until,
             report_at_us: 0,
+            data: None,
         }
     }
 
@@ -196,7 +200,7 @@ impl Body {
 
     fn is_restless(&self) -> bool {
         match &self.role {
-            Role::Play(playing) => !self.connected || playing.behind,
+            Role::Play(playing) => !self.connected || playing.behind || self.data.is_some(),
             Role::Publish(_) => true,
         }
     }
@@ -277,8 +281,7 @@ impl Peer {
                 }
                 return None;
             }
-            // Nobody wants messages: they are read and forgotten.
-            Incoming::Data(_) => while body.transport.poll_data().is_some() {},
+            Incoming::Data(first) => self.on_data(shard, now, body, first),
             Incoming::Nothing => {}
             Incoming::Dropped(why) => {
                 shard.dropped(why);
@@ -288,8 +291,8 @@ impl Peer {
         self.drain(shard, now, Some(arrived), body)
     }
 
-    /// Whether it has something to do with each tick: it is not connected yet, publishes, or catches
-    /// up.
+    /// Whether it has something to do with each tick: it is not connected yet, publishes, catches up,
+    /// or has data channels.
     pub(crate) fn is_restless(&self) -> bool {
         self.body.borrow().is_restless()
     }
@@ -301,7 +304,8 @@ impl Peer {
         if let Some(why) = self.session.kick_reason() {
             return Some(Close::done(super::kicked(why)));
         }
-        if body.transport.deadline().is_some_and(|at| at <= now) {
+        let channels = self.tick_data(shard, now, body);
+        if channels || body.transport.deadline().is_some_and(|at| at <= now) {
             body.transport.handle_timeout(now);
             if let Some(over) = self.drain(shard, now, None, body) {
                 return Some(over);
@@ -414,6 +418,7 @@ impl Peer {
                 (None, None) => {}
             }
         }
+        note.push_str(&data::note(body));
         self.session.set_note(note);
     }
 

@@ -407,6 +407,12 @@ impl Publishing {
         }
     }
 
+    /// What it said in a data channel becomes data of its stream.
+    pub(crate) fn on_text(&mut self, frame: Frame) {
+        self.push(frame);
+        self.publisher.flush();
+    }
+
     /// It has gone.
     pub(crate) fn end(&mut self, engine: &Engine) {
         engine.unrelayed(&self.relay);

@@ -61,6 +61,8 @@ pub(crate) struct RtcShard {
     looked: Cell<Instant>,
     /// Into how many groups viewers are divided.
     groups: Cell<usize>,
+    /// Sessions whose data channels have begun.
+    pub(super) data_sessions: Rc<Cell<usize>>,
     /// There are sessions.
     busy: Notify,
     ticking: Cell<bool>,
@@ -88,6 +90,7 @@ impl RtcShard {
             walked: Cell::default(),
             looked: Cell::new(Instant::now()),
             groups: Cell::new(1),
+            data_sessions: Rc::default(),
             busy: Notify::new(),
             ticking: Cell::default(),
         })
@@ -143,7 +146,7 @@ impl RtcShard {
     }
 
     /// A panic ends what it happened in and nothing else.
-    fn guard<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+    pub(super) fn guard<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
         let done = std::panic::catch_unwind(AssertUnwindSafe(f)).ok();
         if done.is_none() {
             self.shard.handle().stats().panics.fetch_add(1, Relaxed);

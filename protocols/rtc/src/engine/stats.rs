@@ -52,6 +52,24 @@ counters! {
     too_many_connections "too_many_connections",
     /// RTCP beyond what a peer may send.
     too_many_reports "too_many_reports",
+    /// Packets of data channels that cannot be read.
+    data_bad "data_bad",
+    /// Packets of data channels that were not agreed on, before their beginning or after their end;
+    /// or too many sessions have some.
+    data_stray "data_stray",
+    /// Packets of data channels beyond what is kept for a peer, or too many of them.
+    data_too_much "data_too_much",
+    /// Data channels that were not opened: too many, or their OPEN cannot be read.
+    data_refused "data_refused",
+    /// Messages in data channels that are for nobody.
+    data_unheard "data_unheard",
+    /// Messages in data channels to a peer that does not take what it was sent before, or that
+    /// asks for more echoes than are given.
+    data_full "data_full",
+    /// Messages in data channels longer than the peer takes.
+    data_too_long "data_too_long",
+    /// Sessions whose data channels have ended before them.
+    data_over "data_over",
     /// To be sent, but the kernel had no room.
     no_room "no_room",
     /// To be sent, but the kernel refused.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use hub::{Received, Stream};
+use media::Kind;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
@@ -17,6 +18,7 @@ use super::log::{AUDIO, LANES, PacketLog};
 use super::peer::Peer;
 use super::relay::{Packets, Relay};
 use super::shard::RtcShard;
+use super::timed::Timed;
 
 /// Rates of lanes are taken so often.
 const RATE_EVERY_US: u64 = 1_000_000;
@@ -40,6 +42,8 @@ const GROUPS_HOLD: Duration = Duration::from_millis(100);
 pub(crate) struct RtcStream {
     pub(crate) stream: Arc<Stream>,
     pub(crate) log: RefCell<PacketLog>,
+    /// Its data, and who takes them.
+    pub(crate) timed: Timed,
     viewers: RefCell<Vec<Rc<Peer>>>,
     relay: RefCell<Option<Arc<Relay>>>,
     /// Pictures have come since the last walk, and when the first packet did.
@@ -62,6 +66,7 @@ impl RtcStream {
         Rc::new(Self {
             stream,
             log: RefCell::default(),
+            timed: Timed::default(),
             viewers: RefCell::default(),
             relay: RefCell::default(),
             video: Cell::default(),
@@ -82,6 +87,7 @@ impl RtcStream {
 
     /// Removes a viewer; `true` when it was the last.
     pub(crate) fn leave(&self, viewer: &Peer) -> bool {
+        self.timed.leave(viewer);
         let mut viewers = self.viewers.borrow_mut();
         if let Some(at) = viewers.iter().position(|v| std::ptr::eq(&**v, viewer)) {
             viewers.swap_remove(at);
@@ -203,10 +209,11 @@ impl RtcStream {
         self.detach(shard.id());
     }
 
-    fn take(&self, item: Received, shard: &RtcShard, bridge: &mut Bridge) {
+    fn take(&self, item: Received, shard: &Rc<RtcShard>, bridge: &mut Bridge) {
         match item {
             Received::Published(_) => {
                 bridge.restart();
+                self.timed.restart();
                 let mut log = self.log.borrow_mut();
                 log.clear_join();
                 for lane in 0..LANES {
@@ -223,6 +230,7 @@ impl RtcStream {
                 self.detach(shard.id());
             }
             Received::Lost(_) => {}
+            Received::Frame(frame) if frame.kind() == Kind::Data => self.timed.push(&frame, shard),
             Received::Frame(frame) => {
                 if self.relay.borrow().is_some() {
                     return;

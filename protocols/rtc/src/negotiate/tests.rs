@@ -341,6 +341,13 @@ fn redundancy_of_sound_and_pictures_is_an_option() {
 }
 
 #[test]
+fn retransmissions_of_another_clock_are_not_agreed_on() {
+    let video = |offer: &str| answered(offer, &ask(Intent::Play)).negotiated.video().cloned();
+    assert!(video(CHROMIUM_PLAY).unwrap().rtx_ssrc.is_some());
+    assert!(video(&CHROMIUM_PLAY.replace("rtx/90000", "rtx/11111")).unwrap().rtx_ssrc.is_none());
+}
+
+#[test]
 fn data_channels_are_taken_unless_switched_off() {
     let mut ask = ask(Intent::Play);
     let with = answered(SAFARI_PLAY, &ask);
@@ -354,6 +361,17 @@ fn data_channels_are_taken_unless_switched_off() {
     assert!(without.negotiated.data.is_none());
     assert!(without.sdp.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"));
     assert!(without.sdp.contains("a=group:BUNDLE 0 1\r\n"));
+}
+
+#[test]
+fn data_channels_of_the_old_form_are_refused_and_media_are_not() {
+    let old = SAFARI_PLAY
+        .replace("UDP/DTLS/SCTP webrtc-datachannel", "DTLS/SCTP 5000")
+        .replace("a=sctp-port:5000", "a=sctpmap:5000 webrtc-datachannel 1024");
+    let answered = answered(&old, &ask(Intent::Play));
+    assert!(answered.negotiated.data.is_none());
+    assert!(answered.sdp.contains("m=application 0 DTLS/SCTP 5000\r\n"), "{}", answered.sdp);
+    assert!(answered.sdp.contains("a=group:BUNDLE 0 1\r\n"));
 }
 
 #[test]

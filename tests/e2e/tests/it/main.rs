@@ -26,4 +26,5 @@ mod telemetry;
 mod timestamps;
 mod upgrade;
 mod webrtc;
+mod webrtc_data;
 mod webrtc_stacks;

@@ -34,7 +34,12 @@ fn ended_well(seen: &Value) -> Result<()> {
     Ok(())
 }
 
-fn aiortc_plays(server: &Server, name: &str, url: &str, kinds: &[&str]) -> Result<Value> {
+pub(crate) fn aiortc_plays(
+    server: &Server,
+    name: &str,
+    url: &str,
+    kinds: &[&str],
+) -> Result<Value> {
     let command = aiortc(&[&["play", url, "3"], kinds].concat())?;
     let run = run(command, &server.dir, name, e2e::PATIENCE * 2)?;
     let seen = report(&run.stdout).with_context(|| format!("{}\n{}", run.stderr, server.log()))?;

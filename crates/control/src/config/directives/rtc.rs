@@ -143,6 +143,10 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Drop packets of this payload type, for tests; 0: none.",
         "丢弃该负载类型的包，用于测试；0 表示不丢弃。",
     ),
+    rtc("vhost.rtc.data_channel", Bool).default("on").since("millrace").docs(
+        "Agree on data channels with clients that offer them: `echo` gives back what comes, `metadata` carries the stream's metadata, cue points and texts. Off: their section is refused.",
+        "与提出请求的客户端协商数据通道：`echo` 原样返回消息，`metadata` 传送流的元数据、提示点和文本。关闭时拒绝该媒体段。",
+    ),
     rtc("vhost.rtc.rtmp_to_rtc", Bool).default("off").docs(
         "Let WebRTC play streams that were published otherwise (RTMP). AAC and MP3 become Opus.",
         "允许 WebRTC 播放以其他协议（RTMP）推送的流。AAC、MP3 转为 Opus。",

@@ -40,6 +40,7 @@ pub(crate) const ROWS: &[Directive] = &[
         .default("auto"),
     Directive::new("vhost.rtc.drop_for_pt", Int).default("0"),
     Directive::new("vhost.rtc.rtmp_to_rtc", Bool).default("off"),
+    Directive::new("vhost.rtc.data_channel", Bool).default("on"),
     Directive::new("vhost.rtc.keep_bframe", Bool).default("off"),
     Directive::new("vhost.rtc.keep_avc_nalu_sei", Bool).default("on"),
     Directive::new("vhost.rtc.opus_bitrate", Int).default("48000"),
