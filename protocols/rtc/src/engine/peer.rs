@@ -523,10 +523,10 @@ impl Peer {
 
     /// Sender reports of a viewer's lines.
     fn report(&self, shard: &RtcShard, now_us: u64, body: &mut Body) {
-        let Role::Play(playing) = &body.role else { return };
+        let Role::Play(playing) = &mut body.role else { return };
         let mut out = shard.reports();
         let log = playing.stream.log.borrow();
-        for line in playing.player.lines().filter(|line| line.has_sent()) {
+        for line in playing.player.lines_mut().filter(|line| line.has_sent()) {
             let Some(sync) = log.sync(line.lane) else { continue };
             let since = now_us.saturating_sub(sync.at_us);
             let ticks = u128::from(since).saturating_mul(u128::from(sync.clock)) / 1_000_000;
@@ -538,6 +538,7 @@ impl Peer {
                 packets: line.packets,
                 octets: line.octets,
             };
+            line.tell(info.ntp, info.rtp);
             write::sender_report(&mut out, &info, &[]);
             write::sdes_cname(&mut out, line.ssrc, playing.cname.as_bytes());
         }

@@ -96,11 +96,15 @@ impl RtcStream {
 
     /// From here on packets come from a publisher of WebRTC.
     pub(crate) fn attach(&self, relay: Arc<Relay>, shard: usize) {
+        // The hub and the engine both tell of it.
+        if self.relay.borrow().as_ref().is_some_and(|known| Arc::ptr_eq(known, &relay)) {
+            return;
+        }
         relay.set_taker(shard, true);
         *self.relay.borrow_mut() = Some(relay.clone());
         {
             let mut log = self.log.borrow_mut();
-            log.clear_join();
+            log.begin_anew();
             for track in &relay.tracks {
                 for lane in track.lanes.clone() {
                     log.set_codec(lane, Some(track.codec));
@@ -202,12 +206,8 @@ impl RtcStream {
         match item {
             Received::Published(_) => {
                 bridge.restart();
-                let mut log = self.log.borrow_mut();
-                log.clear_join();
-                for lane in 0..LANES {
-                    log.set_codec(u8::try_from(lane).unwrap_or(0), None);
-                }
-                drop(log);
+                self.detach(shard.id());
+                self.log.borrow_mut().begin_anew();
                 self.restart_viewers();
                 if let Some(relay) = shard.engine().relay_of(self.stream.id) {
                     self.attach(relay, shard.id());

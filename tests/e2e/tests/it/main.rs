@@ -26,4 +26,5 @@ mod telemetry;
 mod timestamps;
 mod upgrade;
 mod webrtc;
+mod webrtc_publishers;
 mod webrtc_stacks;
