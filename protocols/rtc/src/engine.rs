@@ -8,6 +8,7 @@
 mod admission;
 mod allowance;
 mod batch;
+mod black_hole;
 mod bridge;
 mod clock;
 mod discover;
@@ -34,6 +35,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use admission::Admission;
 use arc_swap::ArcSwap;
+use black_hole::BlackHole;
 use gate::{Close, Host};
 use tokio::sync::mpsc;
 
@@ -76,6 +78,7 @@ pub struct Engine {
     /// What is known of our addresses.
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) stun: discover::Asking,
+    pub(crate) black_hole: BlackHole,
     places: Mutex<Places>,
     relays: Mutex<HashMap<u64, Arc<Relay>>>,
     remotes: Vec<Remote>,
@@ -108,6 +111,7 @@ impl Engine {
             admission: Arc::default(),
             addresses,
             stun: discover::Asking::default(),
+            black_hole: BlackHole::default(),
             places: Mutex::default(),
             relays: Mutex::default(),
             remotes,
@@ -160,6 +164,7 @@ impl Engine {
 
     /// Puts a configuration in force; sessions keep what was agreed on.
     pub(crate) fn configure(&self, config: RtcServer) {
+        self.black_hole.lead_to(config.black_hole.as_deref().filter(|_| config.enabled));
         self.config.store(Arc::new(config));
         self.stun.reconfigured();
     }

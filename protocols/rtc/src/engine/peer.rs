@@ -240,6 +240,7 @@ impl Peer {
         let body = &mut *body;
         match body.transport.handle(now, from, via, datagram) {
             Incoming::Rtp(packet) => {
+                shard.engine().black_hole.copy(packet);
                 if let Role::Publish(publishing) = &mut body.role {
                     Counters::add(&counters.messages, 1);
                     let over = publishing.on_rtp(packet, shard.clock().us(now));
@@ -253,6 +254,7 @@ impl Peer {
                     shard.engine().stats.too_many_reports.fetch_add(1, Relaxed);
                     return None;
                 }
+                shard.engine().black_hole.copy(packet);
                 match &mut body.role {
                     Role::Publish(publishing) => {
                         publishing.on_rtcp(packet, shard.clock(), shard.clock().us(now));

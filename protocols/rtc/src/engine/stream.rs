@@ -195,6 +195,10 @@ impl RtcStream {
             while let Some(item) = receiver.recv().now_or_never() {
                 self.take(item, &shard, &mut bridge);
             }
+            // Packets come as they are: nobody has to make frames of them for us.
+            if self.relay.borrow().is_some() {
+                receiver.skip_publisher();
+            }
             if self.is_due() {
                 self.walk(&shard).await;
             }

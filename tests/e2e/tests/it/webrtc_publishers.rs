@@ -1,6 +1,7 @@
 //! WebRTC where publishers differ: one follows another, and some send sound or pictures alone.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::net::UdpSocket;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use e2e::program::{Program, command, run};
 use e2e::{Context, Result, Sample, Server, Start, ensure, need, until};
@@ -15,31 +16,36 @@ fn epoch_ms() -> Result<f64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() * 1_000.0)
 }
 
-/// What a viewer had seen and heard at some moments: epoch milliseconds, pictures, energy, skew.
-fn looks(report: &Value) -> Result<Vec<(f64, f64, f64, Option<f64>)>> {
+/// What a viewer had seen and heard by a moment.
+struct Look {
+    epoch_ms: f64,
+    pictures: f64,
+    energy: f64,
+    skew_ms: Option<f64>,
+}
+
+fn looks(report: &Value) -> Result<Vec<Look>> {
     let began = number(report, "/began")?;
     let looks = report["looks"].as_array().context("no looks")?;
-    looks
-        .iter()
-        .map(|look| {
-            let skew = look["skew"].as_f64();
-            Ok((
-                began + number(look, "/ms")?,
-                number(look, "/frames")?,
-                number(look, "/energy")?,
-                skew,
-            ))
+    let look = |look: &Value| {
+        Ok(Look {
+            epoch_ms: began + number(look, "/ms")?,
+            pictures: number(look, "/frames")?,
+            energy: number(look, "/energy")?,
+            skew_ms: look["skew"].as_f64(),
         })
-        .collect()
+    };
+    looks.iter().map(look).collect()
 }
 
 /// Pictures and sound came soon after `from`.
 fn goes_on(report: &Value, from: f64, what: &str) -> Result<()> {
     let looks = looks(report)?;
-    let before = looks.iter().rev().find(|look| look.0 <= from).context("it began too late")?;
-    let soon = |look: &&(f64, f64, f64, Option<f64>)| look.0 > from && look.0 <= from + SOON;
-    let seen = looks.iter().filter(soon).any(|look| look.1 > before.1);
-    let heard = looks.iter().filter(soon).any(|look| look.2 > before.2);
+    let before = looks.iter().rev().find(|look| look.epoch_ms <= from);
+    let before = before.context("it began too late")?;
+    let soon = |look: &&Look| look.epoch_ms > from && look.epoch_ms <= from + SOON;
+    let seen = looks.iter().filter(soon).any(|look| look.pictures > before.pictures);
+    let heard = looks.iter().filter(soon).any(|look| look.energy > before.energy);
     ensure!(seen && heard, "{what}: seen {seen}, heard {heard} within {SOON} ms: {report}");
     Ok(())
 }
@@ -47,8 +53,8 @@ fn goes_on(report: &Value, from: f64, what: &str) -> Result<()> {
 /// The median of how far sound and picture were apart in the 5 s before `until`.
 fn skew_before(report: &Value, until: f64) -> Result<f64> {
     let looks = looks(report)?;
-    let last = looks.iter().filter(|look| look.0 <= until && look.0 > until - 5_000.0);
-    let mut skews: Vec<f64> = last.filter_map(|look| look.3).collect();
+    let last = looks.iter().filter(|look| (until - 5_000.0..=until).contains(&look.epoch_ms));
+    let mut skews: Vec<f64> = last.filter_map(|look| look.skew_ms).collect();
     skews.sort_by(f64::total_cmp);
     skews.get(skews.len() / 2).copied().context("nothing is known of sound and picture")
 }
@@ -76,7 +82,7 @@ fn a_viewer_stays_while_publishers_of_rtmp_and_webrtc_take_turns() -> Result<()>
     ensure!(ended.success() && seen["verdict"] == "ok", "{seen}");
     goes_on(&seen, number(&camera, "/began")?, "RTMP to WebRTC")?;
     goes_on(&seen, left, "WebRTC to RTMP")?;
-    let end = looks(&seen)?.last().context("no looks")?.0;
+    let end = looks(&seen)?.last().context("no looks")?.epoch_ms;
     for (until, what) in [(left - 2_000.0, "of WebRTC"), (end, "of RTMP after it")] {
         let skew = skew_before(&seen, until)?;
         ensure!(skew.abs() < 40.0, "the publisher {what}: {skew} ms apart: {seen}");
@@ -167,5 +173,77 @@ fn one_of_two_viewers_leaves_and_comes_again() -> Result<()> {
     ensure!(ended.success(), "{seen}");
     is_well(&seen)?;
     ensure!(number(&seen, "/video/totalFreezesDuration")? < 1.0, "{seen}");
+    Ok(())
+}
+
+/// WebRTC without HLS, which would take every stream from its beginning.
+const NO_HLS: &str = "listen RTMP;\ndaemon off;\nsrs_log_tank console;\n\
+    http_api { enabled on; listen API; }\nhttp_server { enabled on; listen HTTP; }\n\
+    rtc_server { enabled on; listen RTC_PORT; candidate 127.0.0.1; MORE }\n\
+    vhost __defaultVhost__ { rtc { enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }\n\
+    http_remux { enabled on; mount [vhost]/[app]/[stream].flv; } }\n";
+
+#[test]
+fn who_comes_later_hears_the_sound_of_the_first_picture_though_nobody_listened_before() -> Result<()>
+{
+    need!("ffmpeg", "ffprobe", "node", "chromium");
+    let server = Start::config("webrtc-nobody", &NO_HLS.replace("MORE", "")).ready()?;
+    let camera = browser(&["publish", &whip(&server, "camera")?, "60", "h264"])?;
+    let _camera = Program::start(camera, &server.dir, "camera")?;
+    server.wait_stream("camera")?;
+    // Sound is made for nobody during the first 5 s; then it waits.
+    std::thread::sleep(Duration::from_secs(9));
+    for time in ["first", "again"] {
+        let url = server.http("live/camera.flv");
+        let mut probe = command("ffprobe", ["-v", "error", "-read_intervals", "%+10", &url]);
+        probe.args(["-show_entries", "packet=codec_type,pts_time", "-of", "csv=p=0"]);
+        let told = run(probe, &server.dir, time, e2e::PATIENCE)?.well()?.stdout;
+        let times = |kind: &str| -> Vec<f64> {
+            let lines = told.lines().filter_map(|line| line.strip_prefix(kind)?.strip_prefix(','));
+            lines.filter_map(|time| time.trim_end_matches(',').parse().ok()).collect()
+        };
+        let (seen, heard) = (times("video"), times("audio"));
+        let first = |times: &[f64]| times.first().copied().context("one medium is missing");
+        let late = first(&heard)? - first(&seen)?;
+        ensure!(late < 0.3, "{time}: sound begins {late} s after the pictures: {told}");
+        let longest = heard.windows(2).map(|two| two[1] - two[0]).fold(0.0, f64::max);
+        ensure!(longest < 0.1, "{time}: {longest} s without sound: {told}");
+        std::thread::sleep(Duration::from_secs(7));
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_browser_sends_is_copied_in_the_clear_where_that_is_asked_for() -> Result<()> {
+    need!("node", "chromium");
+    let hole = UdpSocket::bind("127.0.0.1:0")?;
+    hole.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let more = format!("black_hole {{ enabled on; addr {}; }}", hole.local_addr()?);
+    let server = Start::config("webrtc-hole", &NO_HLS.replace("MORE", &more)).ready()?;
+    let camera = browser(&["publish", &whip(&server, "camera")?, "20", "h264"])?;
+    let _camera = Program::start(camera, &server.dir, "camera")?;
+    let (mut pictures, mut clear, mut reports) = (0u32, 0u32, 0u32);
+    let mut room = [0; 2_000];
+    let end = Instant::now() + e2e::PATIENCE;
+    while (pictures < 100 || reports < 2) && Instant::now() < end {
+        let Ok(len) = hole.recv(&mut room) else { continue };
+        let Some(packet) = room.get(..len).filter(|packet| packet.len() > 16) else { continue };
+        ensure!(packet[0] >> 6 == 2, "no RTP: {packet:?}");
+        if packet[1] == 200 {
+            reports += 1;
+            // Seconds of NTP, which encryption would hide.
+            let seconds = u32::from_be_bytes([packet[8], packet[9], packet[10], packet[11]]);
+            ensure!(seconds > 3_900_000_000, "the report is encrypted");
+        }
+        // Of sound the packets are short.
+        if packet[1] < 192 && packet.len() > 500 {
+            let words = if packet[0] & 0x10 != 0 { 1 + usize::from(packet[15]) } else { 0 };
+            let nal = packet.get(12 + 4 * words).map_or(0, |byte| byte & 0x1f);
+            pictures += 1;
+            clear += u32::from(matches!(nal, 1 | 5 | 6 | 7 | 8 | 24 | 28));
+        }
+    }
+    ensure!(pictures >= 100 && clear == pictures, "{clear} of {pictures} are in the clear");
+    ensure!(reports >= 2, "no reports came");
     Ok(())
 }
