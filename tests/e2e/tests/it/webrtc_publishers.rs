@@ -247,3 +247,100 @@ fn what_a_browser_sends_is_copied_in_the_clear_where_that_is_asked_for() -> Resu
     ensure!(reports >= 2, "no reports came");
     Ok(())
 }
+
+#[test]
+fn a_browser_plays_av1_and_vp9_of_enhanced_rtmp_and_of_hevc_the_sound() -> Result<()> {
+    need!("ffmpeg", "newer ffmpeg", "node", "chromium");
+    let server = Start::bare("webrtc-enhanced").ready()?;
+    for (sample, codec) in [(Sample::Av1Aac, "video/AV1"), (Sample::Vp9Opus, "video/VP9")] {
+        let name = format!("{sample:?}");
+        let _publisher = sample.publish(&server, &server.rtmp(&format!("live/{name}")))?;
+        server.wait_stream(&name)?;
+        let seen = watch(&server, &name, "play", &whep(&server, &name)?, 5)?;
+        is_well(&seen)?;
+        ensure!(seen.pointer("/video/codec") == Some(&codec.into()), "{seen}");
+    }
+    let _publisher = Sample::HevcAac.publish(&server, &server.rtmp("live/hevc"))?;
+    server.wait_stream("hevc")?;
+    // As long as nothing is known of the stream, anything may come.
+    std::thread::sleep(Duration::from_secs(2));
+    let viewer = browser(&["play", &whep(&server, "hevc")?, "10", "sound"])?;
+    let mut viewer = Program::start(viewer, &server.dir, "hevc")?;
+    let why = "no video: the stream has HEVC, which the client does not take";
+    until("the API does not say what the viewer does not get", || {
+        let clients = server.api("/api/v2/clients").ok()?.to_string();
+        clients.contains(why).then_some(())
+    })?;
+    let ended = until("the viewer does not end", || viewer.ended().ok().flatten())?;
+    let seen = report(&viewer.output())?;
+    ensure!(ended.success() && seen["verdict"] == "ok", "{seen}");
+    let answer = seen["sdp"].as_str().context("no answer")?;
+    ensure!(answer.contains("the stream has HEVC"), "the answer gives no reason: {answer}");
+    Ok(())
+}
+
+#[test]
+fn av1_and_vp9_of_a_browser_travel_by_enhanced_rtmp() -> Result<()> {
+    need!("ffmpeg", "ffprobe", "newer ffmpeg", "node", "chromium");
+    let newer = std::env::var("MILLRACE_NEWER_FFMPEG")?;
+    let server = Start::bare("webrtc-codecs").ready()?;
+    for codec in ["av1", "vp9"] {
+        let camera = browser(&["publish", &whip(&server, codec)?, "20", codec])?;
+        let mut camera = Program::start(camera, &server.dir, &format!("camera-{codec}"))?;
+        server.wait_stream(codec)?;
+        let urls =
+            [server.rtmp(&format!("live/{codec}")), server.http(&format!("live/{codec}.flv"))];
+        for (at, url) in urls.iter().enumerate() {
+            let file = server.dir.join(format!("{codec}-{at}.mkv"));
+            let recorded = || {
+                let mut record = command(&newer, ["-v", "error", "-y", "-i", url, "-t", "3"]);
+                record.args(["-c", "copy"]).arg(&file);
+                let done = run(record, &server.dir, "record", e2e::PATIENCE).ok()?;
+                done.status.success().then_some(())
+            };
+            until(&format!("{url} cannot be recorded"), recorded)?;
+            let mut decode = command(&newer, ["-v", "error", "-xerror", "-i"]);
+            decode.arg(&file).args(["-fps_mode", "passthrough", "-f", "null", "-"]);
+            run(decode, &server.dir, "decode", e2e::PATIENCE)?.well()?;
+            let mut probe = command("ffprobe", ["-v", "error", "-count_packets", "-show_entries"]);
+            probe.args(["stream=codec_name,nb_read_packets", "-of", "csv=p=0"]).arg(&file);
+            let told = run(probe, &server.dir, "probe", e2e::PATIENCE)?.stdout;
+            let packets = |name: &str| {
+                let line = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(','));
+                line.and_then(|count| count.trim().parse().ok()).unwrap_or(0u32)
+            };
+            ensure!(packets(codec) >= 40 && packets("aac") >= 100, "{url}: {told}");
+        }
+        let ended = until("the browser does not end", || camera.ended().ok().flatten())?;
+        let told = report(&camera.output())?;
+        ensure!(ended.success() && told["verdict"] == "ok", "{told}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_browser_is_asked_for_a_key_frame_as_often_as_pli_for_rtmp_says() -> Result<()> {
+    need!("ffprobe", "node", "chromium");
+    let often = NO_HLS.replace("rtc_to_rtmp on;", "rtc_to_rtmp on; pli_for_rtmp 2;");
+    let server = Start::config("webrtc-pli", &often.replace("MORE", "")).ready()?;
+    let camera = browser(&["publish", &whip(&server, "camera")?, "40", "h264"])?;
+    let _camera = Program::start(camera, &server.dir, "camera")?;
+    server.wait_stream("camera")?;
+    // A browser sends a key frame first, and then only those that it is asked for.
+    std::thread::sleep(Duration::from_secs(3));
+    let url = server.http("live/camera.flv");
+    let probed = |name: &str, span: &str| -> Result<Vec<f64>> {
+        let mut probe = command("ffprobe", ["-v", "error", "-read_intervals", span, &url]);
+        probe.args(["-select_streams", "v", "-show_entries", "packet=pts_time,flags"]);
+        probe.args(["-of", "csv=p=0"]);
+        let told = run(probe, &server.dir, name, e2e::PATIENCE)?.well()?.stdout;
+        let keys = told.lines().filter_map(|line| line.split_once(",K"));
+        Ok(keys.filter_map(|(time, _)| time.parse().ok()).collect())
+    };
+    let keys = probed("long", "%+11")?;
+    ensure!(keys.len() >= 4, "too few key frames: {keys:?}");
+    let apart: Vec<f64> = keys.windows(2).map(|two| two[1] - two[0]).collect();
+    // It answers within some pictures, and the clock looks each 10 ms.
+    ensure!(apart.iter().all(|gap| (1.5..3.5).contains(gap)), "{apart:?}");
+    Ok(())
+}
