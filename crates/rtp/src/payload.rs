@@ -31,6 +31,7 @@ mod nal;
 pub mod scan;
 mod vp8;
 mod vp9;
+mod vpx;
 
 use std::collections::VecDeque;
 
