@@ -101,7 +101,9 @@ impl RtcStream {
             return;
         }
         relay.set_taker(shard, true);
-        *self.relay.borrow_mut() = Some(relay.clone());
+        if let Some(old) = self.relay.borrow_mut().replace(relay.clone()) {
+            old.set_taker(shard, false);
+        }
         {
             let mut log = self.log.borrow_mut();
             log.begin_anew();
@@ -127,8 +129,12 @@ impl RtcStream {
         }
     }
 
-    /// Takes what a publisher of WebRTC sent.
-    pub(crate) fn relayed(&self, packets: &Packets, now_us: u64) {
+    /// Takes what a publisher of WebRTC sent. What is still on its way from one who has lost the
+    /// stream is dropped: its numbers would lead viewers astray.
+    pub(crate) fn relayed(&self, relay: &Arc<Relay>, packets: &Packets, now_us: u64) {
+        if !self.relay.borrow().as_ref().is_some_and(|known| Arc::ptr_eq(known, relay)) {
+            return;
+        }
         let mut bytes = self.bytes.get();
         packets.count(&mut bytes);
         let since = now_us.saturating_sub(self.rated_us.get());
@@ -283,5 +289,43 @@ async fn sleep_until(when: Option<tokio::time::Instant>) {
     match when {
         Some(when) => tokio::time::sleep_until(when).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hub::{Hub, StreamKey};
+    use media::Codec;
+
+    use super::*;
+    use crate::engine::log::{New, VIDEO};
+    use crate::engine::tracks::Offered;
+
+    fn publisher(stream: &Stream) -> Arc<Relay> {
+        Relay::new(stream.id, vec![Offered::new(Codec::Vp8, None, 1)])
+    }
+
+    fn packet() -> Packets {
+        let mut packets = Packets::default();
+        let payload = &[1; 100];
+        packets.push(&New { lane: VIDEO, seq: 1, timestamp: 1, marker: true, key: true, payload });
+        packets
+    }
+
+    #[test]
+    fn what_comes_late_of_a_publisher_that_lost_the_stream_is_dropped() {
+        let hub = Hub::new(|id| id.to_string());
+        let stream = hub.open(&StreamKey::new("__defaultVhost__", "live", "s"));
+        let (old, new) = (publisher(&stream), publisher(&stream));
+        let viewed = RtcStream::new(stream);
+        viewed.attach(old.clone(), 0);
+        viewed.relayed(&old, &packet(), 0);
+        assert_eq!(viewed.log.borrow().head(), 2);
+        viewed.attach(new.clone(), 0);
+        assert!(!old.is_taker(0) && new.is_taker(0));
+        viewed.relayed(&old, &packet(), 0);
+        assert_eq!(viewed.log.borrow().head(), 2);
+        viewed.relayed(&new, &packet(), 0);
+        assert_eq!(viewed.log.borrow().head(), 3);
     }
 }
