@@ -9,7 +9,7 @@ use crate::bell::Bell;
 use media::{Frame, Kind};
 
 use crate::shard::Shard;
-use crate::stream::{Headers, PURE_AUDIO_FRAMES, PublisherOwner, Stream};
+use crate::stream::{Demand, Headers, PURE_AUDIO_FRAMES, PublisherOwner, Stream};
 
 /// Frames a receiver may fall behind: 10 s of 60 fps video with audio. The receiver runs on the
 /// same thread as the pushes, so more than a read's worth gathers only when its task is stuck.
@@ -29,8 +29,8 @@ pub enum Received {
     Lost(u64),
 }
 
-#[derive(Default)]
 pub(crate) struct FrameQueue {
+    stream: Arc<Stream>,
     items: RefCell<VecDeque<Received>>,
     lost: Cell<u64>,
     /// Frames were lost, and none has come since that a decoder can begin at.
@@ -43,15 +43,56 @@ pub(crate) struct FrameQueue {
     wake: Bell,
     /// Number of the last frame or event.
     seq: Cell<u64>,
+    /// The receiver wants sound and pictures; nothing while it skips a publisher.
+    demand: RefCell<Option<Demand>>,
 }
 
 impl FrameQueue {
+    pub(crate) fn new(stream: &Arc<Stream>) -> Self {
+        Self {
+            stream: stream.clone(),
+            items: RefCell::default(),
+            lost: Cell::default(),
+            waits: Cell::default(),
+            kept: RefCell::default(),
+            pictures: Cell::default(),
+            audio_run: Cell::default(),
+            wake: Bell::default(),
+            seq: Cell::default(),
+            demand: RefCell::new(Some(Demand::new(stream))),
+        }
+    }
+
+    fn skips(&self) -> bool {
+        self.demand.borrow().is_none()
+    }
+
+    /// Wants no sound and no picture before the next event.
+    fn skip(&self) {
+        if self.skips() {
+            return;
+        }
+        let mut items = self.items.borrow_mut();
+        if items.iter().any(|i| matches!(i, Received::Published(_) | Received::Unpublished)) {
+            return;
+        }
+        items.retain(|i| matches!(i, Received::Frame(frame) if frame.kind() == Kind::Data));
+        drop(items);
+        self.lost.set(0);
+        self.waits.set(false);
+        self.kept.take();
+        self.demand.take();
+    }
+
     /// Whether a frame or event of this number is new. Notes it.
     pub(crate) fn is_new(&self, seq: u64) -> bool {
         seq > self.seq.replace(seq.max(self.seq.get()))
     }
 
     pub(crate) fn push_event(&self, event: Received) {
+        if self.skips() {
+            self.demand.replace(Some(Demand::new(&self.stream)));
+        }
         self.flush_lost();
         self.waits.set(false);
         self.kept.take();
@@ -70,11 +111,17 @@ impl FrameQueue {
 
     /// So many frames were lost on the way here.
     pub(crate) fn lose(&self, frames: u64) {
+        if self.skips() {
+            return;
+        }
         self.lost.set(self.lost.get().saturating_add(frames));
         self.waits.set(true);
     }
 
     pub(crate) fn push(&self, frame: &Arc<Frame>) {
+        if self.skips() && frame.kind() != Kind::Data {
+            return;
+        }
         if frame.is_media() {
             match frame.kind() {
                 Kind::Video => {
@@ -127,6 +174,14 @@ impl FrameReceiver {
             }
             self.queue.wake.heard().await;
         }
+    }
+
+    /// Wants nothing but data of the present publisher: what waits is dropped, no sound and no
+    /// picture comes before the next event, and until then the receiver does not count as one who takes the stream
+    /// ([`Stream::is_wanted`]). Does nothing while an event waits to be received, which may be of
+    /// another publisher. Costs next to nothing when it skips already.
+    pub fn skip_publisher(&self) {
+        self.queue.skip();
     }
 
     /// The stream it takes.

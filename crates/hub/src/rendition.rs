@@ -16,7 +16,7 @@ use media::{Frame, Kind, Timestamp};
 
 use crate::log::Log;
 use crate::pace::{Delivery, Pace};
-use crate::stream::{GopAction, GopRule, Headers, MAX_GOP_BYTES, Snapshot, Stream};
+use crate::stream::{Demand, GopAction, GopRule, Headers, MAX_GOP_BYTES, Snapshot, Stream};
 use crate::subscriber::{End, State, Sub};
 
 pub(crate) use batch::{BATCH, Batcher};
@@ -68,6 +68,7 @@ pub(crate) struct Rendition {
     pub(crate) waiting: Cell<bool>,
     /// Its packager panicked: it takes nothing more.
     pub(crate) broken: Cell<bool>,
+    _demand: Demand,
     inner: RefCell<Inner>,
 }
 
@@ -190,6 +191,7 @@ impl Rendition {
         inner.pending_video = false;
         inner.period = Period::default();
         Rc::new(Self {
+            _demand: Demand::new(&stream),
             stream,
             name: form.name,
             variant: form.variant,

@@ -390,7 +390,7 @@ impl Shard {
     pub fn subscribe_frames(self: &Rc<Self>, stream: &Arc<Stream>) -> FrameReceiver {
         let local = self.local(stream);
         let snapshot = stream.attach(self.id(), &self.handle.frames);
-        let queue = Rc::new(FrameQueue::default());
+        let queue = Rc::new(FrameQueue::new(stream));
         queue.is_new(snapshot.seq);
         if let Some(owner) = snapshot.owner {
             queue.push_event(Received::Published(owner));

@@ -1,5 +1,6 @@
 //! A stream: its identity, its one publisher, what a joiner needs, and which shards take it.
 
+mod demand;
 mod gop;
 mod headers;
 mod publisher;
@@ -20,6 +21,8 @@ use crate::door::{Door, DoorOptions};
 use crate::registry::{Hub, StreamEvent};
 use crate::shard::{FrameTx, Shard, ShardMsg, What};
 
+pub(crate) use demand::Demand;
+use demand::Takings;
 pub(crate) use gop::{GopAction, GopRule, MAX_GOP_BYTES, PURE_AUDIO_FRAMES};
 pub use headers::{Headers, TrackState};
 use publisher::STALE_AFTER;
@@ -156,6 +159,7 @@ pub struct Stream {
     /// Counters.
     pub stats: StreamStats,
     active: AtomicBool,
+    takings: Takings,
     changed: watch::Sender<u64>,
     inner: Mutex<Inner>,
     started: Instant,
@@ -170,6 +174,7 @@ impl Stream {
             api_id,
             stats: StreamStats::default(),
             active: AtomicBool::new(false),
+            takings: Takings::default(),
             changed: watch::Sender::new(0),
             started,
             inner: Mutex::new(Inner {
@@ -197,6 +202,13 @@ impl Stream {
     /// Whether somebody publishes now.
     pub fn is_active(&self) -> bool {
         self.active.load(Relaxed)
+    }
+
+    /// Whether anybody takes frames now: players by a log, segmenters, recorders. A publisher may
+    /// leave undone what is made for them alone. Receivers that skip the present publisher
+    /// ([`FrameReceiver::skip_publisher`](crate::FrameReceiver::skip_publisher)) do not count.
+    pub fn is_wanted(&self) -> bool {
+        self.takings.any()
     }
 
     /// Changes when publishing begins or ends, or when a first frame or a configuration arrives;

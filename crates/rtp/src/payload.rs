@@ -32,6 +32,7 @@ pub mod scan;
 mod sei;
 mod vp8;
 mod vp9;
+mod vpx;
 
 use std::collections::VecDeque;
 

@@ -11,6 +11,7 @@ mod channels;
 mod codecs;
 mod containers;
 mod dialled;
+mod frames;
 mod http;
 mod negotiation;
 mod packets;
@@ -29,6 +30,7 @@ pub use channels::{dcep, sctp};
 pub use codecs::{aac, av1, h264, h265, mp3};
 pub use containers::{amf0, flv, ts};
 pub use dialled::client_session;
+pub use frames::rtp_frames;
 pub use http::{hls, http_path, websocket};
 pub use negotiation::{sdp, trickle_fragment};
 pub use packets::{rtcp, rtp_packet};
@@ -65,6 +67,7 @@ pub const TARGETS: &[Target] = &[
     ("live_client", live_client),
     ("mp3", mp3),
     ("rtcp", rtcp),
+    ("rtp_frames", rtp_frames),
     ("rtp_packet", rtp_packet),
     ("rtp_payload", rtp_payload),
     ("sctp", sctp),

@@ -8,6 +8,7 @@
 mod admission;
 mod allowance;
 mod batch;
+mod black_hole;
 mod bridge;
 mod clock;
 mod discover;
@@ -35,6 +36,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use admission::Admission;
 use arc_swap::ArcSwap;
+use black_hole::BlackHole;
 use gate::{Close, Host};
 use tokio::sync::mpsc;
 
@@ -77,6 +79,7 @@ pub struct Engine {
     /// What is known of our addresses.
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) stun: discover::Asking,
+    pub(crate) black_hole: BlackHole,
     places: Mutex<Places>,
     relays: Mutex<HashMap<u64, Arc<Relay>>>,
     remotes: Vec<Remote>,
@@ -109,6 +112,7 @@ impl Engine {
             admission: Arc::default(),
             addresses,
             stun: discover::Asking::default(),
+            black_hole: BlackHole::default(),
             places: Mutex::default(),
             relays: Mutex::default(),
             remotes,
@@ -161,6 +165,7 @@ impl Engine {
 
     /// Puts a configuration in force; sessions keep what was agreed on.
     pub(crate) fn configure(&self, config: RtcServer) {
+        self.black_hole.lead_to(config.black_hole.as_deref().filter(|_| config.enabled));
         self.config.store(Arc::new(config));
         self.stun.reconfigured();
     }

@@ -186,6 +186,8 @@ pub struct Ask {
     pub prefer_audio: Codec,
     /// For play, what the stream has; nothing if it is not there yet. Ignored for publish.
     pub available: Option<Vec<Track>>,
+    /// Play alone: it is known that there are no pictures, and none will come.
+    pub sound_alone: bool,
     /// What we bring.
     pub ours: Ours,
     /// What may be agreed on.
@@ -200,6 +202,7 @@ impl Ask {
             prefer: Codec::H264,
             prefer_audio: Codec::Opus,
             available: None,
+            sound_alone: false,
             ours,
             options: Options::default(),
         }

@@ -1,10 +1,11 @@
-// node rtc.mjs play URL SECONDS
+// node rtc.mjs play URL SECONDS [sound|pictures]
 // node rtc.mjs play URL SECONDS data        and talks in data channels
-// node rtc.mjs publish URL SECONDS [h264|vp8|vp9|av1] [simulcast] [data]
+// node rtc.mjs publish URL SECONDS [h264|vp8|vp9|av1] [simulcast] [data] [sound|pictures]
 // node rtc.mjs restart URL SECONDS          plays, and restarts ICE in the middle
 //
 // A headless Chromium publishes its fake camera and microphone by WHIP, or plays by WHEP, for
 // SECONDS. Prints one JSON line with what it saw; fails if that is no moving picture with sound.
+// `sound` or `pictures`: that alone is published, or expected of what is played.
 import { createServer } from 'node:http';
 import { readFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -14,7 +15,7 @@ import { chromium } from 'playwright-core';
 
 const [mode, url, seconds = '6', ...options] = process.argv.slice(2);
 if (!['play', 'publish', 'restart'].includes(mode) || !url) {
-  console.error('usage: node rtc.mjs play|publish|restart URL SECONDS [CODEC] [simulcast]');
+  console.error('usage: node rtc.mjs play|publish|restart URL SECONDS [CODEC] [simulcast] [sound|pictures]');
   process.exit(2);
 }
 const here = dirname(fileURLToPath(import.meta.url));
@@ -47,6 +48,8 @@ const context = await chromium.launchPersistentContext(profile, {
     '--no-first-run',
   ],
 });
+const sees = !options.includes('sound');
+const hears = !options.includes('pictures');
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const seen = [];
 let verdict = 'nothing came';
@@ -59,12 +62,13 @@ try {
   const page = await context.newPage();
   page.on('console', (line) => console.error(line.text()));
   await page.goto(`http://127.0.0.1:${pages.address().port}/rtc.html`);
-  const codec = options.find((o) => !['simulcast', 'data'].includes(o));
+  const codec = options.find((o) => !['simulcast', 'data', 'sound', 'pictures'].includes(o));
   const data = options.includes('data');
   const simulcast = options.includes('simulcast');
+  const size = simulcast ? { width: 1280, height: 720 } : {};
   sdp =
     mode === 'publish'
-      ? await page.evaluate(([u, o]) => window.publish(u, o), [url, { codec, simulcast, data, ...(simulcast ? { width: 1280, height: 720 } : {}) }])
+      ? await page.evaluate(([u, o]) => window.publish(u, o), [url, { codec, simulcast, data, audio: hears, pictures: sees, ...size }])
       : await page.evaluate(([u, o]) => window.play(u, o), [url, { data }]);
   const end = Date.now() + 60_000 + Number(seconds) * 1000;
   let first;
@@ -76,10 +80,12 @@ try {
       verdict = now.faults.join('; ');
       break;
     }
-    const frames = (look) =>
-      mode === 'publish'
-        ? Math.max(0, ...Object.entries(look).filter(([k]) => k.startsWith('video-out')).map(([, v]) => v.framesEncoded ?? 0))
-        : (look.video?.framesDecoded ?? 0);
+    const most = (look, kind, name) =>
+      Math.max(0, ...Object.entries(look).filter(([k]) => k.startsWith(kind)).map(([, v]) => v[name] ?? 0));
+    const frames = (look) => {
+      if (mode === 'publish') return sees ? most(look, 'video-out', 'framesEncoded') : most(look, 'audio-out', 'packetsSent');
+      return sees ? (look.video?.framesDecoded ?? 0) : (look.audio?.totalAudioEnergy ?? 0);
+    };
     if (!frames(now)) continue;
     first ??= now;
     seen.push(now);
@@ -91,8 +97,8 @@ try {
     if (over < Number(seconds) * 1000) continue;
     const pictures = new Set(seen.map((s) => s.picture)).size;
     if (frames(now) <= frames(first)) verdict = 'no frame while time ran on';
-    else if (pictures < 3) verdict = `the picture stands still (${pictures} pictures)`;
-    else if (mode !== 'publish' && !(now.audio?.totalAudioEnergy > 0)) verdict = 'no sound was heard';
+    else if (sees && pictures < 3) verdict = `the picture stands still (${pictures} pictures)`;
+    else if (hears && mode !== 'publish' && !(now.audio?.totalAudioEnergy > 0)) verdict = 'no sound was heard';
     else verdict = 'ok';
     break;
   }
@@ -124,7 +130,16 @@ const skews = seen
   .map((s) => [s.video?.estimatedPlayoutTimestamp, s.audio?.estimatedPlayoutTimestamp])
   .filter(([v, a]) => v && a)
   .map(([v, a]) => v - a);
-const report = { mode, url, verdict, gone, etag, marks: last?.marks, skews, talk, told, sdp };
+// The same in time, with how much was shown and heard by then.
+const looks = seen.map((s) => ({
+  ms: s.at - seen[0].at,
+  frames: s.video?.framesDecoded ?? 0,
+  energy: s.audio?.totalAudioEnergy ?? 0,
+  concealed: s.audio?.concealedSamples ?? 0,
+  skew: s.video?.estimatedPlayoutTimestamp && s.audio?.estimatedPlayoutTimestamp
+    ? s.video.estimatedPlayoutTimestamp - s.audio.estimatedPlayoutTimestamp : null,
+}));
+const report = { mode, url, verdict, gone, etag, marks: last?.marks, began: seen[0]?.at, skews, looks, talk, told, sdp };
 for (const [key, value] of Object.entries(last ?? {})) {
   if (/^(video|audio)$/.test(key)) report[key] = pick(value, inbound);
   if (/-out/.test(key)) report[key] = pick(value, outbound);

@@ -237,3 +237,44 @@ fn a_receiver_of_sound_alone_goes_on_after_a_loss() {
         drop(publisher);
     });
 }
+
+#[test]
+fn a_stream_knows_whether_anybody_takes_its_frames() {
+    let rig = Rig::new(1);
+    let (stream, hub) = (rig.stream(), rig.hub.clone());
+    on_shard(&rig, move |shard| async move {
+        assert!(!stream.is_wanted());
+        let receiver = shard.subscribe_frames(&stream);
+        assert!(stream.is_wanted());
+        let mut publisher =
+            stream.publish(&hub, &shard, owner("p"), PublishOptions::default()).unwrap();
+        for _ in 0..5 {
+            tokio::task::yield_now().await;
+        }
+        // Whose publisher it is has not been heard yet.
+        receiver.skip_publisher();
+        assert!(stream.is_wanted());
+        assert_eq!(drain(&receiver), ["published"]);
+        let mut make = Maker::new(8);
+        publisher.push(make.config()).unwrap();
+        receiver.skip_publisher();
+        assert!(!stream.is_wanted());
+        publisher.push(make.key()).unwrap();
+        assert!(drain(&receiver).is_empty());
+        let other = shard.subscribe_frames(&stream);
+        assert!(stream.is_wanted());
+        drop(other);
+        assert!(!stream.is_wanted());
+        drop(publisher);
+        let mut publisher =
+            stream.publish(&hub, &shard, owner("q"), PublishOptions::default()).unwrap();
+        publisher.push(make.key()).unwrap();
+        for _ in 0..5 {
+            tokio::task::yield_now().await;
+        }
+        assert!(stream.is_wanted());
+        assert_eq!(drain(&receiver), ["unpublished", "published", "key 2"]);
+        drop((publisher, receiver));
+        assert!(!stream.is_wanted());
+    });
+}

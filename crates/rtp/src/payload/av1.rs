@@ -4,6 +4,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use media::Frame;
 use media::av1::{Av1Config, MAX_OBUS, Obu, ObuType, Obus, is_key, leb128, put_leb128};
 
+use smallvec::SmallVec;
+
 use super::error::{invalid, truncated};
 use super::nal::{check_room, even};
 use super::{DepacketizeError, Joined, Options, PacketizeError, Payloads, Pushed};
@@ -12,8 +14,6 @@ use super::{DepacketizeError, Joined, Options, PacketizeError, Payloads, Pushed}
 pub(super) const CONTINUES: u8 = 0x80;
 /// The last element goes on in the next payload.
 const GOES_ON: u8 = 0x40;
-/// One element, without a length before it.
-const ONE_ELEMENT: u8 = 0x10;
 /// The first payload of a coded video sequence.
 pub(super) const NEW_SEQUENCE: u8 = 0x08;
 
@@ -59,131 +59,140 @@ impl Cutter {
         }
         let mark = out.mark();
         let key = frame.is_key() || is_key(&frame.payload);
-        let mut writer = Writer { max: self.max, first: key, open: None, out };
-        if key && !has_header {
-            let headers = Obus::new(&self.config).map_while(Result::ok);
-            for obu in headers.filter(|obu| obu.kind == ObuType::SequenceHeader) {
-                writer.obu(&obu);
-            }
+        let config = if key && !has_header { &*self.config } else { &[] };
+        let headers = Obus::new(config).map_while(Result::ok);
+        let headers = headers.filter(|obu| obu.kind == ObuType::SequenceHeader);
+        let media = Obus::new(&frame.payload).map_while(Result::ok);
+        let obus = || headers.clone().chain(media.clone()).filter(|obu| is_sent(obu.kind));
+        let (count, bytes) = obus().fold((0usize, 0usize), |(count, bytes), obu| {
+            let (_, head_len) = head_of(&obu);
+            let bytes = bytes.saturating_add(head_len).saturating_add(obu.payload.len());
+            (count.saturating_add(1), bytes)
+        });
+        let mut writer = Writer::new(self.max, count, bytes, key, out);
+        let mut left = count;
+        for obu in obus() {
+            left = left.saturating_sub(1);
+            writer.obu(&obu, left == 0);
         }
-        for obu in Obus::new(&frame.payload) {
-            let obu = obu?;
-            if is_sent(obu.kind) {
-                writer.obu(&obu);
-            }
-        }
-        writer.close();
+        writer.close(false);
         out.frame_done(mark, true);
         Ok(Pushed::Packaged)
     }
 }
 
-/// Writes OBUs, their sizes taken out, into payloads: several into one as long as they fit, too
-/// long ones into fragments of equal size.
-struct Writer<'a> {
-    max: usize,
+/// Bytes for the length of an element: payloads are not so large that it takes three.
+const LENGTH: usize = 2;
+/// What a payload must have left for another OBU to begin in it: a length, and a byte beside its
+/// header.
+const LEAST: usize = LENGTH + 3;
+
+/// The header of an OBU without its size field, and its length.
+fn head_of(obu: &Obu<'_>) -> ([u8; 2], usize) {
+    let header = obu.whole.first().copied().unwrap_or_default();
+    match obu.whole.get(1) {
+        Some(&extension) if header & 0x04 != 0 => ([header & !0x02, extension], 2),
+        _ => ([header & !0x02, 0], 1),
+    }
+}
+
+/// An OBU or a part of it.
+#[derive(Clone, Copy)]
+struct Element<'a> {
+    head: [u8; 2],
+    head_len: usize,
+    payload: &'a [u8],
+}
+
+impl Element<'_> {
+    const fn len(&self) -> usize {
+        self.head_len.saturating_add(self.payload.len())
+    }
+}
+
+/// Writes the OBUs of a picture, their sizes taken out, into payloads of equal size.
+///
+/// Each payload but the first goes on with an OBU of the one before: browsers take a payload that
+/// begins with an OBU for the beginning of a picture, unless a dependency descriptor says otherwise.
+struct Writer<'a, 'o> {
+    /// Bytes of a payload behind its first.
+    size: usize,
+    room: usize,
+    elements: SmallVec<[Element<'a>; 8]>,
     /// The next payload begins a coded video sequence.
     first: bool,
-    open: Option<Open>,
-    out: &'a mut Payloads,
+    continues: bool,
+    out: &'o mut Payloads,
 }
 
-/// A payload that more elements may join, written as if there were several.
-#[derive(Clone, Copy)]
-struct Open {
-    start: usize,
-    elements: usize,
-    /// Bytes of the first element's length.
-    length_size: usize,
-}
+impl<'a, 'o> Writer<'a, 'o> {
+    /// For a picture of `count` OBUs of so many `bytes`.
+    fn new(max: usize, count: usize, bytes: usize, first: bool, out: &'o mut Payloads) -> Self {
+        let most = max.saturating_sub(1).max(2 * LEAST);
+        // Each OBU has a length, and each payload may divide one.
+        let divided = bytes.checked_div(most.saturating_sub(LENGTH)).unwrap_or(0);
+        let lengths = count.saturating_add(divided).saturating_add(1).saturating_mul(LENGTH);
+        let size = even(bytes.saturating_add(lengths), most).max(2 * LEAST);
+        Self { size, room: size, elements: SmallVec::new(), first, continues: false, out }
+    }
 
-impl Writer<'_> {
-    fn obu(&mut self, obu: &Obu<'_>) {
-        let Some((&header, rest)) = obu.whole.split_first() else { return };
-        let extension = rest.first().filter(|_| header & 0x04 != 0);
-        let mut head = [header & !0x02, 0];
-        let head = match extension {
-            Some(&byte) => {
-                head = [header & !0x02, byte];
-                head.as_slice()
-            }
-            None => head.get(..1).unwrap_or_default(),
-        };
-        let length = head.len().saturating_add(obu.payload.len());
-        if length >= self.max {
-            self.close();
-            self.fragments(head, obu.payload, length);
-            return;
-        }
-        let length_size = leb128_size(length);
-        if let Some(open) = self.open {
-            let used = self.out.bytes().len().saturating_sub(open.start);
-            if used.saturating_add(length_size).saturating_add(length) <= self.max {
-                self.element(head, obu.payload, length);
-                self.open = Some(Open { elements: open.elements.saturating_add(1), ..open });
+    fn obu(&mut self, obu: &Obu<'a>, is_last: bool) {
+        let (head, head_len) = head_of(obu);
+        let mut rest = Element { head, head_len, payload: obu.payload };
+        loop {
+            let room = self.room.saturating_sub(LENGTH);
+            let surplus = rest.len().saturating_sub(room);
+            let left = room.saturating_sub(rest.len());
+            // The end of it goes with the next OBU, which may not begin a payload.
+            let held_back = usize::from(surplus == 0 && left < LEAST && !is_last);
+            let keep = rest.payload.len().saturating_sub(surplus.max(held_back));
+            let (here, later) = rest.payload.split_at_checked(keep).unwrap_or((rest.payload, &[]));
+            self.element(Element { payload: here, ..rest });
+            if later.is_empty() {
+                if left < LEAST && !is_last {
+                    self.close(false);
+                }
                 return;
             }
-            self.close();
+            self.close(true);
+            rest = Element { head_len: 0, payload: later, ..rest };
         }
+    }
+
+    fn element(&mut self, element: Element<'a>) {
+        if element.len() > 0 {
+            self.room = self.room.saturating_sub(element.len().saturating_add(LENGTH));
+            self.elements.push(element);
+        }
+    }
+
+    /// Ends a payload. `goes_on`: its last element does, in the next.
+    fn close(&mut self, goes_on: bool) {
+        let Some(last) = self.elements.len().checked_sub(1) else { return };
         let start = self.out.bytes().len();
-        self.out.tail().put_u8(0);
-        self.element(head, obu.payload, length);
-        self.open = Some(Open { start, elements: 1, length_size });
-    }
-
-    fn element(&mut self, head: &[u8], payload: &[u8], length: usize) {
+        // Up to three are counted, and then the last has no length.
+        let counted = u8::try_from(self.elements.len()).ok().filter(|count| *count <= 3);
+        let mut header = counted.map_or(0, |count| count << 4);
+        if std::mem::take(&mut self.first) {
+            header |= NEW_SEQUENCE;
+        }
+        if goes_on {
+            header |= GOES_ON;
+        }
+        if std::mem::replace(&mut self.continues, goes_on) {
+            header |= CONTINUES;
+        }
         let tail = self.out.tail();
-        put_leb128(length as u32, tail);
-        tail.put_slice(head);
-        tail.put_slice(payload);
-    }
-
-    fn close(&mut self) {
-        let Some(open) = self.open.take() else { return };
-        let new_sequence = self.take_first();
-        // One alone needs no length: the header takes the place of the length's last byte.
-        let (start, header) = if open.elements == 1 {
-            (open.start.saturating_add(open.length_size), ONE_ELEMENT)
-        } else {
-            (open.start, 0)
-        };
-        if let Some(place) = self.out.tail().get_mut(start) {
-            *place = header | new_sequence;
+        tail.put_u8(header);
+        for (index, element) in self.elements.drain(..).enumerate() {
+            if counted.is_none() || index < last {
+                put_leb128(u32::try_from(element.len()).unwrap_or(u32::MAX), tail);
+            }
+            tail.put_slice(element.head.get(..element.head_len).unwrap_or_default());
+            tail.put_slice(element.payload);
         }
         self.out.seal(start);
-    }
-
-    fn fragments(&mut self, head: &[u8], payload: &[u8], length: usize) {
-        let size = even(length, self.max.saturating_sub(1));
-        let mut rest = payload;
-        let mut head = head;
-        let mut continues = 0;
-        while !rest.is_empty() {
-            let here = size.saturating_sub(head.len()).min(rest.len());
-            let (piece, later) = rest.split_at_checked(here).unwrap_or((rest, &[]));
-            rest = later;
-            let goes_on = if rest.is_empty() { 0 } else { GOES_ON };
-            let new_sequence = self.take_first();
-            let start = self.out.bytes().len();
-            let tail = self.out.tail();
-            tail.put_u8(continues | goes_on | ONE_ELEMENT | new_sequence);
-            tail.put_slice(head);
-            tail.put_slice(piece);
-            self.out.seal(start);
-            (head, continues) = (&[], CONTINUES);
-        }
-    }
-
-    const fn take_first(&mut self) -> u8 {
-        if std::mem::replace(&mut self.first, false) { NEW_SEQUENCE } else { 0 }
-    }
-}
-
-const fn leb128_size(value: usize) -> usize {
-    match value {
-        0..0x80 => 1,
-        0x80..0x4000 => 2,
-        _ => 3,
+        self.room = self.size;
     }
 }
 

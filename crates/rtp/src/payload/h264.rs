@@ -5,7 +5,7 @@ use media::Frame;
 use media::h264::{AvcConfig, LengthPrefixed, NalType, SliceHead, is_b_slice, pps_id};
 
 use super::error::{invalid, truncated};
-use super::nal::{Aggregated, FU_A, Lengths, MAX_SETS, STAP_A, Scheme, Sets, Writer, keep};
+use super::nal::{Aggregated, FU_A, Lengths, STAP_A, Scheme, Sets, Writer, keep, merge_pictures};
 use super::sei::is_timing;
 use super::{
     DepacketizeError, Joined, Options, PacketizationMode, PacketizeError, Payloads, Pushed,
@@ -259,12 +259,8 @@ impl Joiner {
         if !new.sps.is_empty() {
             next.sps = new.sps;
         }
-        if next.sps == self.known.sps {
-            new.pps.into_iter().for_each(|set| put_by_id(&mut next.pps, set));
-        } else if !new.pps.is_empty() {
-            // With a new sequence the old picture parameter sets mean nothing.
-            next.pps = new.pps;
-        }
+        let same_sequence = next.sps == self.known.sps;
+        merge_pictures(&mut next.pps, new.pps, same_sequence, |set: &[u8]| pps_id(set).ok());
         if next == self.known {
             return Ok(());
         }
@@ -286,15 +282,5 @@ impl Joiner {
         // A set that cannot be read is as good as none: the stream may still bring its own.
         let _ = noted.and_then(|()| self.take_new());
         self.new = Params::default();
-    }
-}
-
-/// Puts a picture parameter set in the place of the one of the same number.
-fn put_by_id(sets: &mut Sets, set: Bytes) {
-    let id = pps_id(&set).ok();
-    if let Some(known) = sets.iter_mut().find(|known| pps_id(known).ok() == id) {
-        *known = set;
-    } else if sets.len() < MAX_SETS {
-        sets.push(set);
     }
 }

@@ -5,7 +5,9 @@ use media::Frame;
 use media::h265::{HevcConfig, LengthPrefixed, NalType, PpsHead, SliceHead, SliceType};
 
 use super::error::{invalid, truncated};
-use super::nal::{AP, Aggregated, FU, Lengths, MAX_SETS, Scheme, Sets, Writer, keep};
+use super::nal::{
+    AP, Aggregated, FU, Lengths, MAX_SETS, Scheme, Sets, Writer, keep, merge_pictures,
+};
 use super::sei::is_timing;
 use super::{DepacketizeError, Joined, Options, PacketizeError, Payloads, Pushed};
 
@@ -309,12 +311,9 @@ impl Joiner {
         if !new.sps.is_empty() {
             next.sps = new.sps;
         }
-        if next.sps == self.known.sps {
-            new.pps.into_iter().for_each(|set| put_by_id(&mut next.pps, set));
-        } else if !new.pps.is_empty() {
-            // With a new sequence the old picture parameter sets mean nothing.
-            next.pps = new.pps;
-        }
+        let same_sequence = next.sps == self.known.sps;
+        let id = |set: &[u8]| PpsHead::decode(set).ok().map(|head| head.id);
+        merge_pictures(&mut next.pps, new.pps, same_sequence, id);
         if next == self.known {
             return Ok(());
         }
@@ -337,16 +336,5 @@ impl Joiner {
         // A set that cannot be read is as good as none: the stream may still bring its own.
         let _ = noted.and_then(|()| self.take_new());
         self.new = Params::default();
-    }
-}
-
-/// Puts a picture parameter set in the place of the one of the same number.
-fn put_by_id(sets: &mut Sets, set: Bytes) {
-    let id = |set: &[u8]| PpsHead::decode(set).ok().map(|head| head.id);
-    let own = id(&set);
-    if let Some(known) = sets.iter_mut().find(|known| id(known) == own) {
-        *known = set;
-    } else if sets.len() < MAX_SETS {
-        sets.push(set);
     }
 }

@@ -158,6 +158,30 @@ pub(super) fn even(total: usize, room: usize) -> usize {
     total.div_ceil(total.div_ceil(room).max(1)).max(1)
 }
 
+/// What picture parameter sets hold once `new` ones came: each takes the place of the one of its
+/// number, and with a new sequence the old ones mean nothing.
+pub(super) fn merge_pictures<I: PartialEq>(
+    held: &mut Sets,
+    new: Sets,
+    same_sequence: bool,
+    id: impl Fn(&[u8]) -> Option<I>,
+) {
+    if !same_sequence {
+        if !new.is_empty() {
+            *held = new;
+        }
+        return;
+    }
+    for set in new {
+        let own = id(&set);
+        if let Some(known) = held.iter_mut().find(|known| id(known) == own) {
+            *known = set;
+        } else if held.len() < MAX_SETS {
+            held.push(set);
+        }
+    }
+}
+
 impl Scheme {
     /// The header of an aggregate: the most important of what its units say (RFC 6184 section
     /// 5.7, RFC 7798 section 4.4.2).

@@ -6,7 +6,8 @@ use media::vp9::VpConfig;
 use media::{Flags, Frame};
 
 use super::error::truncated;
-use super::nal::{check_room, even};
+use super::nal::check_room;
+use super::vpx::{self, PictureIds};
 use super::{DepacketizeError, Joined, Options, PacketizeError, Payloads, Pushed};
 
 /// Bytes of the descriptor that is written: flags, extension flags, a picture id of 15 bits.
@@ -42,12 +43,7 @@ impl Descriptor {
         let extension = if first & 0x80 != 0 { next()?.0 } else { 0 };
         let mut picture_id = None;
         if extension & 0x80 != 0 {
-            let (high, place) = next()?;
-            picture_id = Some(if high & 0x80 != 0 {
-                (u16::from_be_bytes([high & 0x7f, next()?.0]), place, true)
-            } else {
-                (u16::from(high), place, false)
-            });
+            picture_id = Some(vpx::picture_id(&mut next)?);
         }
         let tl0 = if extension & 0x40 != 0 { Some(next()?) } else { None };
         let (mut layer, mut key_index) = (None, None);
@@ -71,12 +67,12 @@ impl Descriptor {
 #[derive(Debug)]
 pub(super) struct Cutter {
     max: usize,
-    picture_id: u16,
+    picture_ids: PictureIds,
 }
 
 impl Cutter {
-    pub(super) const fn new(options: Options) -> Self {
-        Self { max: options.max_payload, picture_id: 0 }
+    pub(super) fn new(options: Options) -> Self {
+        Self { max: options.max_payload, picture_ids: PictureIds::default() }
     }
 
     pub(super) fn push(
@@ -90,21 +86,13 @@ impl Cutter {
         if frame.payload.is_empty() {
             return Ok(Pushed::Nothing);
         }
-        let [high, low] = self.picture_id.to_be_bytes();
+        let [high, low] = self.picture_ids.next();
         let non_reference = if frame.flags.contains(Flags::DISPOSABLE) { 0x20 } else { 0 };
-        let mark = out.mark();
-        let mut start_bit = 0x10;
-        let size = even(frame.payload.len(), self.max.saturating_sub(DESCRIPTOR));
-        for piece in frame.payload.chunks(size) {
-            let start = out.bytes().len();
-            let tail = out.tail();
-            tail.put_slice(&[0x80 | non_reference | start_bit, 0x80, 0x80 | high, low]);
-            tail.put_slice(piece);
-            out.seal(start);
-            start_bit = 0;
-        }
-        out.frame_done(mark, true);
-        self.picture_id = self.picture_id.wrapping_add(1) & 0x7fff;
+        let room = self.max.saturating_sub(DESCRIPTOR);
+        vpx::cut(&frame.payload, room, 0, out, |first, _, out| {
+            let start_bit = if first { 0x10 } else { 0 };
+            out.put_slice(&[0x80 | non_reference | start_bit, 0x80, high, low]);
+        });
         Ok(Pushed::Packaged)
     }
 }

@@ -6,7 +6,8 @@ use media::vp9::{FrameHeader, VpConfig};
 use smallvec::SmallVec;
 
 use super::error::{invalid, truncated};
-use super::nal::{check_room, even};
+use super::nal::check_room;
+use super::vpx::{self, PictureIds};
 use super::{DepacketizeError, Joined, Options, PacketizeError, Payloads, Pushed};
 
 /// Bytes of the descriptor that each payload has: flags and a picture id of 15 bits.
@@ -57,12 +58,7 @@ impl Descriptor {
         let flexible = has(0x10);
         let mut picture_id = None;
         if has(0x80) {
-            let (high, place) = next()?;
-            picture_id = Some(if high & 0x80 != 0 {
-                (u16::from_be_bytes([high & 0x7f, next()?.0]), place, true)
-            } else {
-                (u16::from(high), place, false)
-            });
+            picture_id = Some(vpx::picture_id(&mut next)?);
         }
         let (mut layer, mut tl0) = (None, None);
         if has(0x20) {
@@ -121,12 +117,12 @@ impl Descriptor {
 #[derive(Debug)]
 pub(super) struct Cutter {
     max: usize,
-    picture_id: u16,
+    picture_ids: PictureIds,
 }
 
 impl Cutter {
-    pub(super) const fn new(options: Options) -> Self {
-        Self { max: options.max_payload, picture_id: 0 }
+    pub(super) fn new(options: Options) -> Self {
+        Self { max: options.max_payload, picture_ids: PictureIds::default() }
     }
 
     pub(super) fn push(
@@ -150,29 +146,18 @@ impl Cutter {
                 structure.extend_from_slice(&told.to_be_bytes());
             }
         }
-        let mut flags = 0x80 | if header.key { 0 } else { 0x40 };
-        flags |= 0x08 | if structure.is_empty() { 0 } else { 0x02 };
-        let [high, low] = self.picture_id.to_be_bytes();
-        let mark = out.mark();
+        let refers = if header.key { 0 } else { 0x40 };
+        let described = if structure.is_empty() { 0 } else { 0x02 };
+        let [high, low] = self.picture_ids.next();
         let room = self.max.saturating_sub(DESCRIPTOR);
-        let size = even(frame.payload.len().saturating_add(structure.len()), room);
-        let mut rest = frame.payload.as_ref();
-        while !rest.is_empty() {
-            let here = size.saturating_sub(structure.len()).clamp(1, rest.len());
-            let (piece, later) = rest.split_at_checked(here).unwrap_or((rest, &[]));
-            rest = later;
-            flags |= if rest.is_empty() { 0x04 } else { 0 };
-            let start = out.bytes().len();
-            let tail = out.tail();
-            tail.put_slice(&[flags, 0x80 | high, low]);
-            tail.put_slice(&structure);
-            tail.put_slice(piece);
-            out.seal(start);
-            structure.clear();
-            flags &= !(0x08 | 0x02);
-        }
-        out.frame_done(mark, true);
-        self.picture_id = self.picture_id.wrapping_add(1) & 0x7fff;
+        vpx::cut(&frame.payload, room, structure.len(), out, |first, last, out| {
+            let begins = if first { 0x08 | described } else { 0 };
+            let ends = if last { 0x04 } else { 0 };
+            out.put_slice(&[0x80 | refers | begins | ends, high, low]);
+            if first {
+                out.put_slice(&structure);
+            }
+        });
         Ok(Pushed::Packaged)
     }
 }

@@ -6,7 +6,7 @@ use media::{Codec, Flags, Frame, Kind, opus};
 use rtp::payload::{Options, Packetizer, Payloads};
 use transcode::{OpusOptions, ToOpus};
 
-use super::clock::{Clock, ntp_of_us};
+use super::clock::Clock;
 use super::log::{AUDIO, New, PacketLog, Sync, VIDEO};
 use super::tracks::{becomes_opus, travels};
 
@@ -41,6 +41,18 @@ struct Line {
     clock: i64,
 }
 
+/// Where the stream's time lies against ours.
+#[derive(Clone, Copy)]
+struct Anchor {
+    /// Our time less the stream's, microseconds.
+    offset: i64,
+    until_us: u64,
+}
+
+/// So long the frame that came soonest after its time says where the stream's time lies: those that
+/// were cached for joiners come all at once, and only the last of them is new.
+const ANCHOR_US: u64 = 500_000;
+
 /// See the module.
 pub(crate) struct Bridge {
     options: BridgeOptions,
@@ -54,8 +66,8 @@ pub(crate) struct Bridge {
     /// A block of Opus that waits for the next one.
     half: Option<Frame>,
     sound: Vec<Frame>,
-    /// The wall's clock at a time of the stream, microseconds: the same for sound and pictures.
-    anchor: Option<(u64, i64)>,
+    /// The same for sound and pictures.
+    anchor: Option<Anchor>,
     told: bool,
 }
 
@@ -226,13 +238,14 @@ impl Bridge {
         }
         if change.packets {
             let media_us = frame.dts.as_micros();
-            let (wall_us, from_us) = *self.anchor.get_or_insert((now_us, media_us));
-            let since = media_us.saturating_sub(from_us);
-            let wall = clock.ntp(wall_us);
-            let ntp = match u64::try_from(since) {
-                Ok(since) => wall.wrapping_add(ntp_of_us(since)),
-                Err(_) => wall.wrapping_sub(ntp_of_us(since.unsigned_abs())),
-            };
+            let came = i64::try_from(now_us).unwrap_or(i64::MAX).saturating_sub(media_us);
+            let until_us = now_us.saturating_add(ANCHOR_US);
+            let anchor = self.anchor.get_or_insert(Anchor { offset: came, until_us });
+            if now_us < anchor.until_us {
+                anchor.offset = anchor.offset.min(came);
+            }
+            let ours = media_us.saturating_add(anchor.offset);
+            let ntp = clock.ntp(u64::try_from(ours).unwrap_or(0));
             let clock = u32::try_from(line.clock).unwrap_or(90_000);
             log.set_sync(lane, Sync { ntp, timestamp: ticks(media_us), at_us: now_us, clock });
         }
@@ -245,4 +258,34 @@ pub(super) fn ticks(us: i64, clock: i64) -> u32 {
     let ticks = i128::from(us).saturating_mul(i128::from(clock)) / 1_000_000;
     let [.., a, b, c, d] = ticks.to_be_bytes();
     u32::from_be_bytes([a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use media::Timestamp;
+
+    fn sound(ms: i64) -> Frame {
+        let dts = Timestamp::from_millis(ms);
+        let payload = bytes::Bytes::from_static(&[0xfc, 1, 2, 3]);
+        Frame { codec: Codec::Opus, track: 0, flags: Flags::KEY, tag: 0, dts, pts: dts, payload }
+    }
+
+    #[test]
+    fn the_wall_clock_of_a_stream_is_that_of_its_newest_cached_frame() {
+        let options = BridgeOptions { keep_b: false, keep_sei: true, opus_bitrate: 48_000 };
+        let mut bridge = Bridge::new(options, "live/s".into());
+        let (mut log, clock) = (PacketLog::default(), Clock::start());
+        // Two seconds from the cache at once, then one frame each 20 ms as they are made.
+        for ms in (0..2_000).step_by(20) {
+            bridge.push(&sound(ms), false, &mut log, &clock, 10_000_000);
+        }
+        for n in 0..50u64 {
+            let ms = 2_000 + i64::try_from(n).expect("small") * 20;
+            bridge.push(&sound(ms), false, &mut log, &clock, 10_020_000 + n * 20_000);
+        }
+        let at = |ms: u32| log.ntp_of(AUDIO, ms * 48).expect("its clock is known");
+        let off = at(3_000).wrapping_sub(clock.ntp(11_020_000)).cast_signed();
+        assert!(off.unsigned_abs() < 1 << 20, "{off}");
+    }
 }

@@ -21,7 +21,7 @@ pub(crate) enum Message {
     /// A datagram of a session of this shard that came to another one's socket.
     Datagram { from: SocketAddr, local: SocketAddr, bytes: Vec<u8> },
     /// What a publisher on another shard sent.
-    Packets { stream: u64, packets: Arc<Packets> },
+    Packets { relay: Arc<Relay>, packets: Arc<Packets> },
     /// A publisher of WebRTC has begun.
     Relay(Arc<Relay>),
     /// A socket to serve.

@@ -182,6 +182,16 @@ impl PacketLog {
         self.join = None;
     }
 
+    /// Another source begins: nothing of what is known of the lanes holds any more. A clock of the
+    /// old one beside timestamps of the new one would tell viewers nonsense.
+    pub(crate) fn begin_anew(&mut self) {
+        self.join = None;
+        for lane in &mut self.lanes {
+            lane.codec = None;
+            lane.sync = None;
+        }
+    }
+
     /// Says what a lane carries; `None`: nothing now.
     pub(crate) fn set_codec(&mut self, lane: u8, codec: Option<Codec>) {
         if let Some(lane) = self.lanes.get_mut(usize::from(lane)) {
@@ -210,6 +220,14 @@ impl PacketLog {
     pub(crate) fn newest_time(&self, lane: u8) -> Option<u32> {
         let newest = self.entries.iter().rev().take(NEWEST).find(|entry| entry.lane == lane);
         newest.map(|entry| entry.timestamp)
+    }
+
+    /// The wall's time of a timestamp of a lane, once its clock is known: 64-bit NTP.
+    pub(crate) fn ntp_of(&self, lane: u8, timestamp: u32) -> Option<u64> {
+        let sync = self.sync(lane)?;
+        let ahead = timestamp.wrapping_sub(sync.timestamp).cast_signed();
+        let apart = (i64::from(ahead) << 32) / i64::from(sync.clock.max(1));
+        Some(sync.ntp.wrapping_add_signed(apart))
     }
 
     /// The time in lane `to` of the moment that is `timestamp` in lane `from`: by sender reports,

@@ -12,6 +12,7 @@ use gate::{Close, Intent, Session};
 use media::{Codec, Kind};
 use rand::Rng as _;
 use rtp::gcc::{self, Estimator};
+use rtp::sdp::MediaKind;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
@@ -322,7 +323,10 @@ impl Making<'_> {
             }
             None => tracks::bridged(&stream),
         };
-        let (answered, ours) = self.answer(offer, negotiate::Intent::Play, available)?;
+        let hears = offer.media.iter().any(|section| section.kind == MediaKind::Audio);
+        let sound_alone = hears && tracks::is_sound_alone(&stream, relay.as_deref());
+        let (answered, ours) =
+            self.answer(offer, negotiate::Intent::Play, available, sound_alone)?;
         let options = BridgeOptions {
             keep_b: self.rules.keep_bframe,
             keep_sei: self.rules.keep_avc_nalu_sei,
@@ -360,7 +364,7 @@ impl Making<'_> {
 
     async fn publish(&self, offer: &rtp::sdp::SessionDescription) -> Result<Made, Refused> {
         // Whoever cannot be answered does not take the stream.
-        let (answered, ours) = self.answer(offer, negotiate::Intent::Publish, None)?;
+        let (answered, ours) = self.answer(offer, negotiate::Intent::Publish, None, false)?;
         let agreed = &answered.negotiated;
         let (publisher, hold) =
             self.engine.host.publish(self.shard.hub_shard(), self.session, self.intent()).await?;
@@ -392,6 +396,7 @@ impl Making<'_> {
         offer: &rtp::sdp::SessionDescription,
         intent: negotiate::Intent,
         available: Option<Vec<negotiate::Track>>,
+        sound_alone: bool,
     ) -> Result<(Answered, Ours), Refused> {
         let asked = self.asked;
         let ufrag = asked.ice_ufrag.clone().unwrap_or_else(|| random_id(UFRAG));
@@ -416,6 +421,7 @@ impl Making<'_> {
         };
         let mut ask = Ask::new(intent, ours.clone());
         ask.available = available;
+        ask.sound_alone = sound_alone;
         ask.prefer = match asked.video {
             Some(VideoWish::Hevc) => Codec::H265,
             Some(VideoWish::Av1) => Codec::Av1,

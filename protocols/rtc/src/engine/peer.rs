@@ -247,6 +247,7 @@ impl Peer {
         let body = &mut *body;
         match body.transport.handle(now, from, via, datagram) {
             Incoming::Rtp(packet) => {
+                shard.engine().black_hole.copy(packet);
                 if let Role::Publish(publishing) = &mut body.role {
                     Counters::add(&counters.messages, 1);
                     let over = publishing.on_rtp(packet, shard.clock().us(now));
@@ -260,6 +261,7 @@ impl Peer {
                     shard.engine().stats.too_many_reports.fetch_add(1, Relaxed);
                     return None;
                 }
+                shard.engine().black_hole.copy(packet);
                 match &mut body.role {
                     Role::Publish(publishing) => {
                         publishing.on_rtcp(packet, shard.clock(), shard.clock().us(now));
@@ -490,10 +492,10 @@ impl Peer {
 
     /// Sender reports of a viewer's lines.
     fn report(&self, shard: &RtcShard, now_us: u64, body: &mut Body) {
-        let Role::Play(playing) = &body.role else { return };
+        let Role::Play(playing) = &mut body.role else { return };
         let mut out = shard.reports();
         let log = playing.stream.log.borrow();
-        for line in playing.player.lines().filter(|line| line.has_sent()) {
+        for line in playing.player.lines_mut().filter(|line| line.has_sent()) {
             let Some(sync) = log.sync(line.lane) else { continue };
             let since = now_us.saturating_sub(sync.at_us);
             let ticks = u128::from(since).saturating_mul(u128::from(sync.clock)) / 1_000_000;
@@ -505,6 +507,7 @@ impl Peer {
                 packets: line.packets,
                 octets: line.octets,
             };
+            line.tell(info.ntp, info.rtp);
             write::sender_report(&mut out, &info, &[]);
             write::sdes_cname(&mut out, line.ssrc, playing.cname.as_bytes());
         }

@@ -29,6 +29,11 @@ const BURST_STEP: u32 = 90;
 /// must not outgrow what they mend. Half of it is 1 Mbit/s.
 const RESEND_BYTES: u32 = 256 * 1024;
 
+/// The part of a second that the wall's time of a new source may lie off its arrival to be believed.
+/// At half, what an encoder holds back is taken for a wrong clock; at double, the jitter buffer of a
+/// browser takes longer to forget the step than its average of sender reports would.
+const NEAR_PART: u32 = 2;
+
 /// A coding that a viewer takes, and the payload types that it gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Format {
@@ -64,6 +69,8 @@ pub(crate) struct Line {
     /// When that was sent, microseconds, and ticks per second.
     last_us: u64,
     clock: u32,
+    /// What its last sender report said: 64-bit NTP time and timestamp.
+    told: Option<(u64, u32)>,
     started: bool,
     pub(crate) packets: u32,
     pub(crate) octets: u32,
@@ -94,15 +101,21 @@ impl Line {
             last_time: 0,
             last_us: 0,
             clock: if lane == AUDIO { 48_000 } else { 90_000 },
+            told: None,
             started: false,
             packets: 0,
             octets: 0,
         }
     }
 
-    /// Whether it has ever sent.
+    /// Notes what a sender report says.
+    pub(crate) fn tell(&mut self, ntp: u64, timestamp: u32) {
+        self.told = Some((ntp, timestamp));
+    }
+
+    /// Whether it has sent anything of what is published now.
     pub(crate) fn has_sent(&self) -> bool {
-        self.packets > 0
+        self.started && self.packets > 0
     }
 
     /// Begins to send what is of this coding; `false`: it was not agreed on.
@@ -120,20 +133,36 @@ impl Line {
             self.shift_time = match same {
                 // Another size of the same picture.
                 Some(time) => self.shift_time.wrapping_add(time.wrapping_sub(entry.timestamp)),
-                // Times of another source have another zero. As far behind what was there as it is
-                // later: so the relation to the wall clock, of which the viewer keeps an average,
-                // stays what it was.
-                None => {
-                    let later = u128::from(now_us.saturating_sub(self.last_us));
-                    let ticks = later.saturating_mul(u128::from(self.clock)) / 1_000_000;
-                    let ticks = u32::try_from(ticks & u128::from(u32::MAX)).unwrap_or(0).max(1);
-                    self.last_time.wrapping_add(ticks).wrapping_sub(entry.timestamp)
-                }
+                // Times of another source have another zero. The relation to the wall clock, of
+                // which the viewer keeps an average over 20 reports, is to stay what it was.
+                None => self.goes_on(log, entry, now_us).wrapping_sub(entry.timestamp),
             };
         }
         self.sent = Some(entry.lane);
         self.started = true;
         true
+    }
+
+    /// Where another source's first packet goes: as far behind what was there as it came later or,
+    /// when the wall's time of both is known and does not say quite another thing, by that.
+    fn goes_on(&self, log: &PacketLog, entry: &Entry, now_us: u64) -> u32 {
+        let later = u128::from(now_us.saturating_sub(self.last_us));
+        let ticks = later.saturating_mul(u128::from(self.clock)) / 1_000_000;
+        let ticks = u32::try_from(ticks & u128::from(u32::MAX)).unwrap_or(0).max(1);
+        let came = self.last_time.wrapping_add(ticks);
+        let by_wall = || {
+            let (ntp, timestamp) = self.told?;
+            let apart = log.ntp_of(entry.lane, entry.timestamp)?.wrapping_sub(ntp).cast_signed();
+            let ticks = i128::from(apart).saturating_mul(i128::from(self.clock)) >> 32;
+            let [.., a, b, c, d] = ticks.to_be_bytes();
+            Some(timestamp.wrapping_add(u32::from_be_bytes([a, b, c, d])))
+        };
+        let is_near = |time: &u32| {
+            let off = time.wrapping_sub(came).cast_signed();
+            let ahead = time.wrapping_sub(self.last_time).cast_signed();
+            ahead > 0 && off.unsigned_abs() <= self.clock / NEAR_PART
+        };
+        by_wall().filter(is_near).unwrap_or(came)
     }
 
     /// The viewer's RTP timestamp of a time of the log.
@@ -328,14 +357,17 @@ impl Player {
     /// What it was about to get is gone: on at the last key frame.
     fn jump(&mut self, log: &PacketLog) {
         self.jumped = self.jumped.saturating_add(1);
-        self.restart();
+        for line in self.lines_mut() {
+            line.started = false;
+        }
         self.place(log, true);
     }
 
-    /// What follows comes from another source, or from elsewhere in it.
+    /// What follows comes from another source, with its own numbers and times.
     pub(crate) fn restart(&mut self) {
-        for line in [&mut self.audio, &mut self.video].into_iter().flatten() {
+        for line in self.lines_mut() {
             line.started = false;
+            line.sent = None;
         }
         self.wants_key = true;
         self.burst = None;
@@ -470,8 +502,8 @@ impl Player {
     }
 
     /// Its lines.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = &Line> {
-        [&self.audio, &self.video].into_iter().flatten()
+    pub(crate) fn lines_mut(&mut self) -> impl Iterator<Item = &mut Line> {
+        [&mut self.audio, &mut self.video].into_iter().flatten()
     }
 }
 
@@ -556,3 +588,6 @@ fn nearest(around: u64, short: u16) -> u64 {
         candidate
     }
 }
+
+#[cfg(test)]
+mod source_change;

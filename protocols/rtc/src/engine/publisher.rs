@@ -1,6 +1,7 @@
 //! A publisher: its packets go to viewers of WebRTC as they are, and become frames for everybody
 //! else.
 
+mod sound;
 mod source;
 
 use std::sync::Arc;
@@ -14,7 +15,6 @@ use rtp::payload::Unit;
 use rtp::rtcp::{self, Compound, Rtcp, write};
 use rtp::{extension, rtx, twcc};
 use smallvec::SmallVec;
-use transcode::{AacOptions, ToAac};
 
 use super::Engine;
 use super::clock::Clock;
@@ -22,6 +22,7 @@ use super::log::{AUDIO, LANES, New, Sync, VIDEO};
 use super::relay::{Packets, Relay};
 use super::shard::RtcShard;
 use crate::negotiate::{Media, Negotiated};
+use sound::Sound;
 use source::{Source, SourceOptions};
 
 /// Between two receiver reports.
@@ -75,8 +76,8 @@ pub(crate) struct Publishing {
     mapper: Mapper,
     feedback: Option<twcc::Recorder>,
     packets: Packets,
-    aac: Option<ToAac>,
-    sound: Vec<Frame>,
+    sound: Sound,
+    made: Vec<Frame>,
     wanted: Vec<u16>,
     /// Our own SSRC in reports.
     ssrc: u32,
@@ -113,6 +114,7 @@ impl Publishing {
                 }
             }
         }
+        let aac_bitrate = rules.aac_bitrate;
         let sizes = agreed.video().map_or(0, |media| media.rids.len());
         let bridged = VIDEO.saturating_add(u8::try_from(sizes.saturating_sub(1)).unwrap_or(0));
         Self {
@@ -128,8 +130,8 @@ impl Publishing {
             mapper: Mapper::new(),
             feedback: twcc,
             packets: Packets::default(),
-            aac: None,
-            sound: Vec::new(),
+            sound: Sound::new(aac_bitrate),
+            made: Vec::new(),
             wanted: Vec::new(),
             ssrc,
             report_at_us: 0,
@@ -372,11 +374,11 @@ impl Publishing {
             let timestamp = source.wire_time(unit.timestamp);
             let track = source.track;
             let us = self.mapper.map(track, timestamp, now_us);
-            self.publish(codec, &unit, Timestamp::from_micros(us));
+            self.publish(codec, &unit, Timestamp::from_micros(us), now_us);
         }
     }
 
-    fn publish(&mut self, codec: Codec, unit: &Unit, at: Timestamp) {
+    fn publish(&mut self, codec: Codec, unit: &Unit, at: Timestamp, now_us: u64) {
         let frame =
             |flags, payload| Frame { codec, track: 0, flags, tag: 0, dts: at, pts: at, payload };
         if let Some(config) = &unit.config {
@@ -385,20 +387,24 @@ impl Publishing {
         let flags = if unit.key { Flags::KEY } else { Flags::empty() };
         let frame = frame(flags, unit.payload.clone());
         if codec.kind() != Kind::Audio {
+            if unit.key && codec.kind() == Kind::Video {
+                self.sound.key_frame(at);
+            }
             self.push(frame);
             return;
         }
-        let bitrate = self.rules.aac_bitrate;
-        let aac = self.aac.get_or_insert_with(|| ToAac::new(AacOptions { bitrate }));
-        let mut sound = std::mem::take(&mut self.sound);
-        if let Err(error) = aac.push(&frame, &mut sound) {
+        let mut made = std::mem::take(&mut self.made);
+        let stream = self.publisher.stream();
+        let cached = || stream.options().gop_cache;
+        let wanted = stream.is_wanted();
+        if let Err(error) = self.sound.push(frame, wanted, cached, now_us, &mut made) {
             self.refused = self.refused.saturating_add(1);
             tracing::debug!(%error, "sound cannot be made AAC");
         }
-        for frame in sound.drain(..) {
+        for frame in made.drain(..) {
             self.push(frame);
         }
-        self.sound = sound;
+        self.made = made;
     }
 
     fn push(&mut self, frame: Frame) {

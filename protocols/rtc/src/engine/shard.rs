@@ -165,9 +165,9 @@ impl RtcShard {
                 let Some(socket) = self.socket_at(local) else { return };
                 self.datagram(&socket, from, local, &mut bytes, true);
             }
-            Message::Packets { stream, packets } => {
-                if let Some(stream) = self.stream(stream) {
-                    stream.relayed(&packets, self.clock().now_us());
+            Message::Packets { relay, packets } => {
+                if let Some(stream) = self.stream(relay.stream) {
+                    stream.relayed(&relay, &packets, self.clock().now_us());
                 }
             }
             Message::Relay(relay) => {
@@ -331,7 +331,7 @@ impl RtcShard {
     }
 
     /// Packets of a publisher of this shard, for the viewers of all shards.
-    pub(crate) fn relay(&self, relay: &super::relay::Relay, packets: &Packets) {
+    pub(crate) fn relay(&self, relay: &Arc<super::relay::Relay>, packets: &Packets) {
         let mut shared: Option<Arc<Packets>> = None;
         for shard in 0..self.engine.shards() {
             if !relay.is_taker(shard) {
@@ -339,12 +339,12 @@ impl RtcShard {
             }
             if shard == self.id() {
                 if let Some(stream) = self.stream(relay.stream) {
-                    stream.relayed(packets, self.clock().now_us());
+                    stream.relayed(relay, packets, self.clock().now_us());
                 }
                 continue;
             }
             let packets = shared.get_or_insert_with(|| Arc::new(packets.clone())).clone();
-            if !self.engine.send(shard, Message::Packets { stream: relay.stream, packets }) {
+            if !self.engine.send(shard, Message::Packets { relay: relay.clone(), packets }) {
                 self.engine.stats.inbox_full.fetch_add(1, Relaxed);
             }
         }

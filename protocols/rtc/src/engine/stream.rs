@@ -107,11 +107,17 @@ impl RtcStream {
 
     /// From here on packets come from a publisher of WebRTC.
     pub(crate) fn attach(&self, relay: Arc<Relay>, shard: usize) {
+        // The hub and the engine both tell of it.
+        if self.relay.borrow().as_ref().is_some_and(|known| Arc::ptr_eq(known, &relay)) {
+            return;
+        }
         relay.set_taker(shard, true);
-        *self.relay.borrow_mut() = Some(relay.clone());
+        if let Some(old) = self.relay.borrow_mut().replace(relay.clone()) {
+            old.set_taker(shard, false);
+        }
         {
             let mut log = self.log.borrow_mut();
-            log.clear_join();
+            log.begin_anew();
             for track in &relay.tracks {
                 for lane in track.lanes.clone() {
                     log.set_codec(lane, Some(track.codec));
@@ -134,8 +140,12 @@ impl RtcStream {
         }
     }
 
-    /// Takes what a publisher of WebRTC sent.
-    pub(crate) fn relayed(&self, packets: &Packets, now_us: u64) {
+    /// Takes what a publisher of WebRTC sent. What is still on its way from one who has lost the
+    /// stream is dropped: its numbers would lead viewers astray.
+    pub(crate) fn relayed(&self, relay: &Arc<Relay>, packets: &Packets, now_us: u64) {
+        if !self.relay.borrow().as_ref().is_some_and(|known| Arc::ptr_eq(known, relay)) {
+            return;
+        }
         let mut bytes = self.bytes.get();
         packets.count(&mut bytes);
         let since = now_us.saturating_sub(self.rated_us.get());
@@ -202,6 +212,10 @@ impl RtcStream {
             while let Some(item) = receiver.recv().now_or_never() {
                 self.take(item, &shard, &mut bridge);
             }
+            // Packets come as they are: nobody has to make frames of them for us.
+            if self.relay.borrow().is_some() {
+                receiver.skip_publisher();
+            }
             if self.is_due(hold(&shard)) {
                 self.walk(&shard).await;
             }
@@ -214,12 +228,8 @@ impl RtcStream {
             Received::Published(_) => {
                 bridge.restart();
                 self.timed.restart();
-                let mut log = self.log.borrow_mut();
-                log.clear_join();
-                for lane in 0..LANES {
-                    log.set_codec(u8::try_from(lane).unwrap_or(0), None);
-                }
-                drop(log);
+                self.detach(shard.id());
+                self.log.borrow_mut().begin_anew();
                 self.restart_viewers();
                 if let Some(relay) = shard.engine().relay_of(self.stream.id) {
                     self.attach(relay, shard.id());
@@ -338,5 +348,43 @@ async fn sleep_until(when: Option<tokio::time::Instant>) {
     match when {
         Some(when) => tokio::time::sleep_until(when).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hub::{Hub, StreamKey};
+    use media::Codec;
+
+    use super::*;
+    use crate::engine::log::{New, VIDEO};
+    use crate::engine::tracks::Offered;
+
+    fn publisher(stream: &Stream) -> Arc<Relay> {
+        Relay::new(stream.id, vec![Offered::new(Codec::Vp8, None, 1)])
+    }
+
+    fn packet() -> Packets {
+        let mut packets = Packets::default();
+        let payload = &[1; 100];
+        packets.push(&New { lane: VIDEO, seq: 1, timestamp: 1, marker: true, key: true, payload });
+        packets
+    }
+
+    #[test]
+    fn what_comes_late_of_a_publisher_that_lost_the_stream_is_dropped() {
+        let hub = Hub::new(|id| id.to_string());
+        let stream = hub.open(&StreamKey::new("__defaultVhost__", "live", "s"));
+        let (old, new) = (publisher(&stream), publisher(&stream));
+        let viewed = RtcStream::new(stream);
+        viewed.attach(old.clone(), 0);
+        viewed.relayed(&old, &packet(), 0);
+        assert_eq!(viewed.log.borrow().head(), 2);
+        viewed.attach(new.clone(), 0);
+        assert!(!old.is_taker(0) && new.is_taker(0));
+        viewed.relayed(&old, &packet(), 0);
+        assert_eq!(viewed.log.borrow().head(), 2);
+        viewed.relayed(&new, &packet(), 0);
+        assert_eq!(viewed.log.borrow().head(), 3);
     }
 }

@@ -6,6 +6,7 @@ use hub::Stream;
 use media::{Codec, Kind};
 
 use super::log::{AUDIO, VIDEO};
+use super::relay::Relay;
 use crate::negotiate::Track;
 
 /// A track that a publisher of WebRTC offers, and the lanes that it comes in.
@@ -40,6 +41,21 @@ pub(crate) const fn travels(codec: Codec) -> bool {
 /// Whether it is made Opus for those who play by WebRTC.
 pub(crate) const fn becomes_opus(codec: Codec) -> bool {
     matches!(codec, Codec::Aac | Codec::Mp3 | Codec::G711A | Codec::G711U)
+}
+
+/// Blocks of sound after which a stream that has shown no picture counts as sound alone: 2.5 s of
+/// AAC, the number by which the cache for joiners decides it, and SRS.
+const SOUND_ALONE: u64 = 115;
+
+/// Whether a stream has no pictures: by what its publisher of WebRTC agreed to or, for others, by
+/// what came of it.
+pub(crate) fn is_sound_alone(stream: &Stream, relay: Option<&Relay>) -> bool {
+    if let Some(relay) = relay {
+        return relay.tracks.iter().all(|track| track.codec.kind() == Kind::Audio);
+    }
+    let tracks = stream.tracks();
+    let heard = tracks.iter().any(|t| t.codec.kind() == Kind::Audio && t.frames >= SOUND_ALONE);
+    heard && tracks.iter().all(|track| track.codec.kind() != Kind::Video)
 }
 
 /// What a viewer would get of a stream that another protocol publishes; nothing while that is not

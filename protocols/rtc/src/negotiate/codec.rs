@@ -169,6 +169,9 @@ pub(super) fn choose<'a>(
     kind: Kind,
     ask: &Ask,
 ) -> Result<Vec<Offered<'a>>, Refused> {
+    if ask.intent == Intent::Play && kind == Kind::Video && ask.sound_alone {
+        return Err(Refused::NoPictures);
+    }
     let offered = offered(section, kind);
     let prefer = if kind == Kind::Audio { ask.prefer_audio } else { ask.prefer };
     let tracks = ask.available.as_deref().unwrap_or_default();

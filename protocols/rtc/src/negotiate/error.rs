@@ -93,6 +93,9 @@ pub enum Refused {
         /// What was offered, with commas between; cut to a few.
         offered: String,
     },
+    /// The stream has no pictures. A browser that is promised some plays no sound before the first.
+    #[error("the stream has sound alone")]
+    NoPictures,
     /// A publisher offers nothing that is known here.
     #[error("none of the offered codecs is known here: {offered}")]
     NoCodec {

@@ -450,3 +450,17 @@ proptest! {
         prop_assert_eq!(parse(&offer.to_string()).unwrap(), offer);
     }
 }
+
+#[test]
+fn a_viewer_of_sound_alone_is_promised_no_pictures() {
+    let ask = Ask {
+        available: Some(vec![Track::new(Codec::Opus)]),
+        sound_alone: true,
+        ..ask(Intent::Play)
+    };
+    let answered = answered(CHROMIUM_PLAY, &ask);
+    assert!(answered.negotiated.video().is_none());
+    assert_eq!(answered.negotiated.audio().map(|m| m.payloads[0].codec), Some(Codec::Opus));
+    assert!(answered.sdp.contains("m=video 0"), "{}", answered.sdp);
+    assert!(answered.sdp.contains("the stream has sound alone"), "{}", answered.sdp);
+}

@@ -27,4 +27,5 @@ mod timestamps;
 mod upgrade;
 mod webrtc;
 mod webrtc_data;
+mod webrtc_publishers;
 mod webrtc_stacks;

@@ -54,6 +54,18 @@ proptest! {
     }
 
     #[test]
+    fn no_payload_but_the_first_of_a_picture_begins_with_an_obu(
+        frames in pictures(), max in 64usize..=1_400,
+    ) {
+        for frame in frames {
+            let packets = cut(Some(&av1_config()), &[frame], options(max));
+            prop_assert_eq!(packets[0].payload[0] & 0x80, 0);
+            prop_assert!(packets.iter().skip(1).all(|packet| packet.payload[0] & 0x80 != 0));
+            prop_assert!(packets.iter().all(|packet| packet.payload.len() <= max));
+        }
+    }
+
+    #[test]
     fn fragments_are_of_equal_size_but_the_last(size in 1usize..30_000, max in 64usize..=1_400) {
         let packets = cut(None, &[picture(1, false, &[size])], options(max));
         let sizes: Vec<_> = packets.iter().map(|packet| packet.payload.len()).collect();
@@ -80,9 +92,9 @@ fn the_sequence_header_goes_before_a_key_frame_that_has_none() {
     put_obu(&mut payload, 15, None, &[9]); // Nor is padding.
     let key = frame(Codec::Av1, Flags::KEY, 0, payload);
     let packets = cut(Some(&av1_config()), &[key], Options::default());
-    let mut expected = vec![0x08, 12, 0x08];
+    let mut expected = vec![0x28, 12, 0x08];
     expected.extend(&SEQUENCE[2..]);
-    expected.extend([4, 0x30, 0x10, 1, 2]);
+    expected.extend([0x30, 0x10, 1, 2]);
     assert_eq!(packets.len(), 1);
     assert_eq!(packets[0].payload, expected);
     let (units, _) = join(Codec::Av1, &packets);
