@@ -7,8 +7,11 @@ use thiserror::Error;
 
 use crate::octets::u24_at;
 
+mod recovery;
 #[cfg(test)]
 mod tests;
+
+pub use recovery::{Recovery, Restored};
 
 /// Earlier payloads in one packet. Browsers send one or two, at most nine. At half of it those nine
 /// would be refused; at double nothing is won.
