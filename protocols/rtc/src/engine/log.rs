@@ -65,6 +65,9 @@ struct Lane {
     by_seq: Vec<u64>,
     sync: Option<Sync>,
     codec: Option<Codec>,
+    /// Bytes of payload so far, and the newest timestamp.
+    bytes: u64,
+    newest: u32,
 }
 
 /// See the module.
@@ -130,6 +133,22 @@ impl PacketLog {
         Some((entry, payload))
     }
 
+    /// Bytes of payload from this packet to the head.
+    pub(crate) fn bytes_from(&self, number: u64) -> u64 {
+        let end = self.base.saturating_add(self.bytes.len() as u64);
+        self.get(number).map_or(0, |(entry, _)| end.saturating_sub(entry.at))
+    }
+
+    /// Bytes of payload that a lane has had so far.
+    pub(crate) fn bytes_of(&self, lane: u8) -> u64 {
+        self.lanes.get(usize::from(lane)).map_or(0, |lane| lane.bytes)
+    }
+
+    /// The timestamp that came last in a lane.
+    pub(crate) fn newest(&self, lane: u8) -> u32 {
+        self.lanes.get(usize::from(lane)).map_or(0, |lane| lane.newest)
+    }
+
     /// The packet that has this sequence number in its lane.
     pub(crate) fn find(&self, lane: u8, seq: u64) -> Option<u64> {
         let slots = &self.lanes.get(usize::from(lane))?.by_seq;
@@ -145,6 +164,8 @@ impl PacketLog {
             return;
         };
         let number = self.first.saturating_add(self.entries.len() as u64);
+        lane.bytes = lane.bytes.saturating_add(u64::from(len));
+        lane.newest = new.timestamp;
         if lane.by_seq.is_empty() {
             lane.by_seq.resize(SLOTS, 0);
         }

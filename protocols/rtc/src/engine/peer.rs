@@ -1,5 +1,6 @@
 //! A session on its shard: its transport, and what it publishes or plays.
 
+mod judge;
 mod playing;
 
 use std::cell::{Cell, RefCell};
@@ -29,6 +30,7 @@ use super::stream::RtcStream;
 use super::stream_socket::Connection;
 use crate::negotiate::{Negotiated, Ours};
 use crate::session::transport::{Event, Incoming, Transport, Via};
+use judge::Judge;
 
 /// Viewers who keep up are looked after so often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -93,6 +95,7 @@ pub(crate) struct Playing {
     size_at_us: u64,
     fits_since_us: Option<u64>,
     statuses: Allowance,
+    judge: Judge,
 }
 
 impl Playing {
@@ -116,6 +119,7 @@ impl Playing {
             size_at_us: 0,
             fits_since_us: None,
             statuses: Allowance::new(playing::STATUSES),
+            judge: Judge::default(),
         }
     }
 }
@@ -258,19 +262,7 @@ impl Peer {
                         publishing.on_rtcp(packet, shard.clock(), shard.clock().us(now));
                         shard.mark(self);
                     }
-                    Role::Play(playing) => {
-                        let Some(road) = &body.road else { return None };
-                        let mut tally = Tally::default();
-                        let mut batch = shard.batch();
-                        let mut way = Way {
-                            road: road.road(),
-                            srtp: body.transport.srtp_sender(),
-                            batch: &mut batch,
-                            tally: &mut tally,
-                        };
-                        playing.on_rtcp(packet, shard, now, &mut way);
-                        self.book(shard, playing, tally);
-                    }
+                    Role::Play(_) => self.reported(shard, now, packet, body),
                 }
                 return None;
             }
@@ -324,6 +316,7 @@ impl Peer {
                     let stream = playing.stream.clone();
                     self.serve(shard, &stream.log.borrow(), body);
                 }
+                self.mend(shard, now, body);
                 if let Role::Play(playing) = &mut body.role {
                     playing.choose_size(now_us);
                 }
@@ -413,6 +406,9 @@ impl Peer {
                 (None, Some(payload)) => note.push_str(&format!("; {kind} {}", payload.codec)),
                 (None, None) => {}
             }
+        }
+        if let Role::Play(playing) = &body.role {
+            playing.note(&mut note);
         }
         self.session.set_note(note);
     }
@@ -535,8 +531,8 @@ impl Peer {
                 ssrc: line.ssrc,
                 ntp: sync.ntp.wrapping_add(ntp_of_us(since)),
                 rtp: line.time(sync.timestamp).wrapping_add(ticks),
-                packets: line.packets,
-                octets: line.octets,
+                packets: line.packets as u32,
+                octets: line.octets as u32,
             };
             write::sender_report(&mut out, &info, &[]);
             write::sdes_cname(&mut out, line.ssrc, playing.cname.as_bytes());
@@ -561,6 +557,8 @@ impl Peer {
             Road::Tcp(connection) => {
                 connection.send(std::iter::once(out.as_slice()));
             }
+            #[cfg(test)]
+            Road::Kept(_) => {}
         }
         Counters::add(&self.session.counters.send_bytes, out.len() as u64);
     }
