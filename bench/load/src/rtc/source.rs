@@ -85,8 +85,7 @@ impl Source {
 
     /// Whether it is this stream's, by payload type.
     pub(super) fn has(&self, payload_type: u8) -> bool {
-        self.payload_types.iter().any(|(pt, ..)| *pt == payload_type)
-            || self.is_red(payload_type)
+        self.payload_types.iter().any(|(pt, ..)| *pt == payload_type) || self.is_red(payload_type)
     }
 
     /// The payload type of what `rtx` retransmits.

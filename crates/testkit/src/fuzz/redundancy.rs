@@ -27,7 +27,8 @@ pub fn redundancy(data: &[u8]) {
             assert!(payload.len() > restored.data.len(), "more is made than was there");
             assert!(told.insert(restored.sequence), "told twice");
         };
-        let read = recovery.take(number, 0, payload.first().map_or(0, |pt| pt & 0x7f), payload, each);
+        let read =
+            recovery.take(number, 0, payload.first().map_or(0, |pt| pt & 0x7f), payload, each);
         assert!(read.is_ok() || count == 0, "damage brings nothing");
         assert!(count <= MAX_REDUNDANT + 1);
     }

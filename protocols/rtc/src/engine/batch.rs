@@ -110,7 +110,8 @@ impl Batch {
             Road::Tcp(connection) => connection.send(self.bytes.chunks(self.segment.max(1))),
             #[cfg(test)]
             Road::Kept(kept) => {
-                kept.borrow_mut().extend(self.bytes.chunks(self.segment.max(1)).map(<[u8]>::to_vec));
+                kept.borrow_mut()
+                    .extend(self.bytes.chunks(self.segment.max(1)).map(<[u8]>::to_vec));
                 Sent::Yes
             }
         };

@@ -175,7 +175,10 @@ mod tests {
         assert_eq!(take(&mut recovery, 70_001, 1), [(70_001, false)]);
         assert_eq!(take(&mut recovery, 70_003, 1), [(70_002, true), (70_003, false)]);
         assert_eq!(take(&mut recovery, 70_002, 1), [], "late, and no longer missed");
-        assert_eq!(take(&mut recovery, 70_006, 2), [(70_004, true), (70_005, true), (70_006, false)]);
+        assert_eq!(
+            take(&mut recovery, 70_006, 2),
+            [(70_004, true), (70_005, true), (70_006, false)]
+        );
         assert_eq!(recovery.recovered(), 3);
     }
 

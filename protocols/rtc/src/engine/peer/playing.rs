@@ -109,13 +109,8 @@ impl Playing {
             let log = self.stream.log.borrow();
             log.bytes_of(line.lane).saturating_add(log.bytes_of(AUDIO))
         };
-        let heard = Heard {
-            lost: report.fraction_lost,
-            rtt_us,
-            had,
-            sent: self.player.sent(),
-            now_us,
-        };
+        let heard =
+            Heard { lost: report.fraction_lost, rtt_us, had, sent: self.player.sent(), now_us };
         self.player.now_us = now_us;
         self.player.set_thin(self.judge.hear(&heard, self.player.thin()));
     }
@@ -148,13 +143,7 @@ impl Playing {
 
 impl Peer {
     /// Takes a viewer's reports.
-    pub(super) fn reported(
-        &self,
-        shard: &RtcShard,
-        now: Instant,
-        packet: &[u8],
-        body: &mut Body,
-    ) {
+    pub(super) fn reported(&self, shard: &RtcShard, now: Instant, packet: &[u8], body: &mut Body) {
         let (Role::Play(playing), Some(road)) = (&mut body.role, &body.road) else { return };
         let before = playing.player.thin().is_some();
         let mut tally = Tally::default();

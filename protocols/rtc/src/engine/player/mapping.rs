@@ -33,13 +33,7 @@ impl Mapping {
 
     /// Counts pictures on from what was sent last, under `before` with the number `last`. `payload`
     /// is the first under this one.
-    pub(super) fn continues(
-        &mut self,
-        before: &Self,
-        log: &PacketLog,
-        last: u64,
-        payload: &[u8],
-    ) {
+    pub(super) fn continues(&mut self, before: &Self, log: &PacketLog, last: u64, payload: &[u8]) {
         (self.picture, self.tl0) = (before.picture, before.tl0);
         let number = log.find(before.lane, last.wrapping_sub(before.shift));
         let sent = number.and_then(|number| log.get(number));

@@ -110,7 +110,8 @@ impl Player {
             let seq = nearest(next, short);
             let cost = self.cost(log, sound, seq);
             let Some(repair) = &mut self.repair else { return };
-            let cost = cost.filter(|cost| self.thin.as_mut().is_none_or(|thin| thin.affords(*cost)));
+            let cost =
+                cost.filter(|cost| self.thin.as_mut().is_none_or(|thin| thin.affords(*cost)));
             let Some((cost, left)) = cost.and_then(|c| Some((c, repair.left.checked_sub(c)?)))
             else {
                 repair.told.refused = repair.told.refused.saturating_add(1);

@@ -28,14 +28,8 @@ fn format(codec: Codec, payload_type: u8, rtx: Option<u8>) -> Format {
 
 impl Scene {
     fn new(codec: Codec) -> Self {
-        let video = Line::new(
-            smallvec![format(codec, 102, Some(103))],
-            21,
-            Some(RTX),
-            VIDEO,
-            FIRST,
-            FIRST,
-        );
+        let video =
+            Line::new(smallvec![format(codec, 102, Some(103))], 21, Some(RTX), VIDEO, FIRST, FIRST);
         let mut audio =
             Line::new(smallvec![format(Codec::Opus, 111, None)], 11, None, AUDIO, FIRST, FIRST);
         audio.set_redundancy(63);
@@ -207,8 +201,7 @@ fn sound_carries_what_came_before_it_where_some_is_lost() {
         };
         recovery.take(number, packet.timestamp, 111, packet.payload, each).unwrap();
     }
-    let expected =
-        [(5_001, 2, false), (5_002, 3, true), (5_003, 4, true), (5_004, 5, false)];
+    let expected = [(5_001, 2, false), (5_002, 3, true), (5_003, 4, true), (5_004, 5, false)];
     assert_eq!(got, expected);
     // Under one number there is one content: what was sent so is not sent in another way.
     let number = Packet::parse(&lost[0]).unwrap().sequence;
@@ -255,14 +248,20 @@ fn on_a_thin_path_sound_goes_on_and_pictures_are_left_out_up_to_a_key_frame() {
             assert_eq!(after % 90_000, 0, "after a gap a key frame follows");
         }
     }
-    assert_eq!(scene.player.left_out + shown.len() as u64, u64::from(pictures));
+    let waiting = u64::from(pictures) - scene.player.left_out - shown.len() as u64;
+    assert!(waiting <= 52, "{waiting}: a second and a little");
+    assert!(scene.player.left_out > 300);
     // And all of them again, without a sound twice.
     scene.player.set_thin(None);
     scene.push(AUDIO, 2_000 * 480, true, &[1; 40]);
     scene.push(VIDEO, 2_000 * 900, true, &[2; 1_000]);
-    let sent = scene.walk();
+    let mut sent = Vec::new();
+    while scene.player.behind(&scene.log) > 0 {
+        sent.extend(scene.walk());
+    }
     assert_eq!(parsed(&sent).iter().filter(|p| p.ssrc == 11).count(), 1);
-    assert_eq!(video(&sent).last(), Some(&(5_000 + shown.len() as u16)));
+    let next = 5_000 + shown.len() as u16;
+    assert_eq!(video(&sent), (next..=next + waiting as u16).collect::<Vec<_>>());
 }
 
 #[test]

@@ -6,10 +6,10 @@
 use super::{BESIDE, Player, Way};
 use crate::engine::log::{AUDIO, Entry, PacketLog};
 
-/// Pictures that are so late (90 kHz) are left out up to the next key frame: 400 ms. At half, a key
-/// frame, which is as long as many pictures, would itself be too late; at double, viewers see the
-/// past.
-const LATE: u32 = 36_000;
+/// Pictures that are so late (90 kHz) are left out up to the next key frame: 1 s. A key frame is as
+/// long as ten pictures and more: at half, nothing behind it would be in time; at double, viewers
+/// see the past, and the sound waits for it.
+const LATE: u32 = 90_000;
 /// What may be sent at once, as a part of a second: 50 ms. At half of it a tick that comes late
 /// leaves the path empty, at double a short queue overflows.
 const SAVED: u64 = 20;

@@ -36,13 +36,10 @@ impl Publishing {
         let seq = redundancy.seqs.extend(packet.sequence);
         let taken = if carries {
             let mut found: SmallVec<[Restored<'_>; 4]> = SmallVec::new();
-            let read = redundancy.recovery.take(
-                seq,
-                packet.timestamp,
-                opus,
-                packet.payload,
-                |restored| found.push(restored),
-            );
+            let read =
+                redundancy.recovery.take(seq, packet.timestamp, opus, packet.payload, |restored| {
+                    found.push(restored)
+                });
             if read.is_err() {
                 self.refused = self.refused.saturating_add(1);
             }
