@@ -85,8 +85,9 @@ pub(crate) struct Playing {
     pub(crate) cname: String,
     /// Catches up by ticks, apart from the walk.
     behind: bool,
-    /// When the round trip was last known, and its length in microseconds.
-    pub(crate) round_trip_us: Option<u64>,
+    /// Our last reports of the pictures, the newest last: the middle of the NTP time that they told,
+    /// and when they were sent, microseconds.
+    reported: [(u32, u64); 2],
     /// Of the last receiver report, in 256ths.
     pub(crate) fraction_lost: u8,
     pub(crate) nacks: u64,
@@ -112,7 +113,7 @@ impl Playing {
             grant,
             cname,
             behind: false,
-            round_trip_us: None,
+            reported: Default::default(),
             fraction_lost: 0,
             nacks: 0,
             plis: 0,
@@ -519,8 +520,9 @@ impl Peer {
 
     /// Sender reports of a viewer's lines.
     fn report(&self, shard: &RtcShard, now_us: u64, body: &mut Body) {
-        let Role::Play(playing) = &body.role else { return };
+        let Role::Play(playing) = &mut body.role else { return };
         let mut out = shard.reports();
+        let mut told: SmallVec<[_; 2]> = SmallVec::new();
         let log = playing.stream.log.borrow();
         for line in playing.player.lines().filter(|line| line.has_sent()) {
             let Some(sync) = log.sync(line.lane) else { continue };
@@ -536,8 +538,12 @@ impl Peer {
             };
             write::sender_report(&mut out, &info, &[]);
             write::sdes_cname(&mut out, line.ssrc, playing.cname.as_bytes());
+            told.push((info.ssrc, info.ntp));
         }
         drop(log);
+        for (ssrc, ntp) in told {
+            playing.reports(ssrc, ntp, now_us);
+        }
         if !out.is_empty() {
             self.send_rtcp(&mut out, body);
         }

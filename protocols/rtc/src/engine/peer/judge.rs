@@ -23,10 +23,11 @@ const FIRST: u8 = 3;
 const IN_VAIN: u8 = 2;
 /// Reports after less is sent until that shows: one is under way, and the queue has to run empty.
 const OLD: u8 = 2;
-/// By this part of it grows what is believed, with each good report.
-const GROWTH: u64 = 16;
+/// By this part of it grows what is believed, with each good report, and near what was too much.
+const GROWTH: u64 = 8;
+const NEAR_GROWTH: u64 = 40;
 /// After losses that had another reason all is sent for so long.
-const SPARED_US: u64 = 60_000_000;
+const SPARED_US: u64 = 300_000_000;
 /// Less is never believed: sound and a few pictures.
 const LEAST_BPS: u64 = 100_000;
 
@@ -41,14 +42,15 @@ pub(super) struct Judge {
     /// Reports in a row that tell of a queue.
     queued: u8,
     at_us: u64,
-    /// Bytes that the stream had had for the viewer, and that were sent, by then.
+    /// Bytes that the stream had had for the viewer by then.
     had: u64,
-    sent: u64,
     in_vain: u8,
     /// Losses when pictures began to be left out.
     lost_at_first: u16,
     /// What the stream has, bits a second, averaged over a group of pictures or two.
     stream: u64,
+    /// The most that was believed when it was too much; 0: none yet.
+    limit: u64,
     /// Reports that tell of the time before less was sent.
     old: u8,
     spared_until_us: u64,
@@ -63,8 +65,6 @@ pub(super) struct Heard {
     pub(super) rtt_us: Option<u64>,
     /// Bytes that the stream has had for this viewer so far.
     pub(super) had: u64,
-    /// Bytes that were sent to it so far.
-    pub(super) sent: u64,
     pub(super) now_us: u64,
 }
 
@@ -83,14 +83,14 @@ impl Judge {
         let rate = |now: u64, before: u64| {
             now.saturating_sub(before).saturating_mul(8_000_000) / since.max(1)
         };
-        let (stream, sent) = (rate(heard.had, self.had), rate(heard.sent, self.sent));
+        let stream = rate(heard.had, self.had);
         // The first has what was there before.
         self.stream = match self.reports {
             0 => 0,
             1 => stream,
             _ => (self.stream * 3 + stream) / 4,
         };
-        (self.at_us, self.had, self.sent) = (heard.now_us, heard.had, heard.sent);
+        (self.at_us, self.had) = (heard.now_us, heard.had);
         self.reports = self.reports.saturating_add(1);
         let now = u16::from(heard.lost);
         self.lost = if self.reports == 1 { now } else { (self.lost * 3 + now) / 4 };
@@ -98,24 +98,24 @@ impl Judge {
             heard.rtt_us.is_some_and(|rtt| rtt > self.least_rtt_us.saturating_add(QUEUE_US));
         self.queued = if queue { self.queued.saturating_add(1) } else { 0 };
         match thin {
-            None => self.begin(heard, sent),
+            None => self.begin(heard),
             Some(bps) => self.go_on(heard, queue, bps),
         }
     }
 
-    fn begin(&mut self, heard: &Heard, sent: u64) -> Option<u64> {
+    fn begin(&mut self, heard: &Heard) -> Option<u64> {
         if self.reports < FIRST || heard.now_us < self.spared_until_us || self.lost < SOME {
             return None;
         }
-        let long = heard.rtt_us.is_none_or(|rtt| rtt > LONG_US);
+        let long = heard.rtt_us.is_some_and(|rtt| rtt > LONG_US);
         if self.queued < FIRST && !long && self.lost < MOST {
             return None;
         }
         self.in_vain = 0;
         self.old = OLD;
         self.lost_at_first = self.lost;
-        // Less than the stream, whatever was sent beside it.
-        Some(arrived(sent.min(self.stream), self.lost).max(LEAST_BPS))
+        self.limit = 0;
+        Some(arrived(self.stream, self.lost).max(LEAST_BPS))
     }
 
     fn go_on(&mut self, heard: &Heard, queue: bool, bps: u64) -> Option<u64> {
@@ -129,7 +129,8 @@ impl Judge {
             if lost >= FEW {
                 return Some(bps);
             }
-            let more = bps.saturating_add(bps / GROWTH);
+            let near = bps >= self.limit / 8 * 7 && self.limit > 0;
+            let more = bps.saturating_add(bps / if near { NEAR_GROWTH } else { GROWTH });
             // With room for what is lost and sent again.
             let fits = self.stream > 0 && more > self.stream.saturating_add(self.stream / 5);
             if fits {
@@ -147,6 +148,7 @@ impl Judge {
             }
         }
         self.old = OLD;
+        self.limit = bps;
         Some(arrived(bps, lost).max(LEAST_BPS))
     }
 }
@@ -169,25 +171,18 @@ mod tests {
         thin: Option<u64>,
         at: u64,
         had: u64,
-        sent: u64,
     }
 
     impl Viewer {
         fn new() -> Self {
-            Self { judge: Judge::default(), thin: None, at: 0, had: 0, sent: 0 }
+            Self { judge: Judge::default(), thin: None, at: 0, had: 0 }
         }
 
         fn second(&mut self, lost: u8, rtt_ms: u64) -> Option<u64> {
             self.at += 1_000_000;
             self.had += STREAM / 8;
-            self.sent += self.thin.unwrap_or(STREAM).min(STREAM) / 8;
-            let heard = Heard {
-                lost,
-                rtt_us: Some(rtt_ms * 1_000),
-                had: self.had,
-                sent: self.sent,
-                now_us: self.at,
-            };
+            let heard =
+                Heard { lost, rtt_us: Some(rtt_ms * 1_000), had: self.had, now_us: self.at };
             self.thin = self.judge.hear(&heard, self.thin);
             self.thin
         }
@@ -219,7 +214,7 @@ mod tests {
         }
         for _ in 0..100 {
             let believed = viewer.on(600_000).expect("it is thin");
-            assert!((450_000..=660_000).contains(&believed), "{believed}");
+            assert!((400_000..=660_000).contains(&believed), "{believed}");
         }
         let seconds = (0..60).take_while(|_| viewer.on(2_000_000).is_some()).count();
         assert!(seconds < 30, "{seconds}");
@@ -241,7 +236,7 @@ mod tests {
         assert!(seconds < 5, "{seconds}");
         let seconds = (0..60).position(|_| viewer.second(100, 60).is_none()).expect("it was ended");
         assert!(seconds < 15, "{seconds}");
-        for _ in 0..50 {
+        for _ in 0..250 {
             assert_eq!(viewer.second(100, 60), None, "not so soon again");
         }
     }
@@ -249,7 +244,7 @@ mod tests {
     #[test]
     fn reports_that_crowd_count_as_one() {
         let mut judge = Judge::default();
-        let heard = Heard { lost: 255, rtt_us: None, had: 0, sent: 0, now_us: 1_000_000 };
+        let heard = Heard { lost: 255, rtt_us: None, had: 0, now_us: 1_000_000 };
         for now_us in (1_000_000..1_390_000).step_by(10_000) {
             assert_eq!(judge.hear(&Heard { now_us, ..heard }, None), None);
         }

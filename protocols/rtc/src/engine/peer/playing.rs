@@ -68,7 +68,7 @@ impl Playing {
                 }
                 Rtcp::ReceiverReport { reports, .. } | Rtcp::SenderReport { reports, .. } => {
                     for report in reports {
-                        self.on_report(&report, shard, now_us);
+                        self.on_report(&report, now_us);
                     }
                 }
                 Rtcp::TransportCc(feedback) => {
@@ -89,10 +89,26 @@ impl Playing {
         }
     }
 
-    fn on_report(&mut self, report: &rtcp::ReportBlock, shard: &RtcShard, now_us: u64) {
-        let ntp = shard.clock().ntp(now_us);
-        let rtt_us = rtcp::round_trip_us(ntp, report.last_sr, report.delay_since_last_sr);
-        self.round_trip_us = rtt_us.or(self.round_trip_us);
+    /// Notes that a report of the pictures is sent now. What it tells is the time of the stream, not
+    /// ours, so that the round trip cannot be taken from it.
+    pub(super) fn reports(&mut self, ssrc: u32, ntp: u64, now_us: u64) {
+        if self.player.video.as_ref().is_some_and(|line| line.ssrc == ssrc) {
+            let [_, last] = self.reported;
+            self.reported = [last, ((ntp >> 16) as u32, now_us)];
+        }
+    }
+
+    /// From one of our reports to that of the viewer, without what that has waited.
+    fn round_trip(&self, report: &rtcp::ReportBlock, now_us: u64) -> Option<u64> {
+        let said = |(ntp, _): &&(u32, u64)| *ntp == report.last_sr && *ntp != 0;
+        let (_, at_us) = self.reported.iter().rev().find(said)?;
+        // Units of 1/65536 s.
+        let waited = u64::from(report.delay_since_last_sr).saturating_mul(1_000_000) >> 16;
+        now_us.checked_sub(*at_us)?.checked_sub(waited)
+    }
+
+    fn on_report(&mut self, report: &rtcp::ReportBlock, now_us: u64) {
+        let rtt_us = self.round_trip(report, now_us);
         self.fraction_lost = report.fraction_lost;
         if self.player.audio.as_ref().is_some_and(|line| line.ssrc == report.ssrc) {
             self.player.sound_lost(report.fraction_lost, now_us);
@@ -109,8 +125,7 @@ impl Playing {
             let log = self.stream.log.borrow();
             log.bytes_of(line.lane).saturating_add(log.bytes_of(AUDIO))
         };
-        let heard =
-            Heard { lost: report.fraction_lost, rtt_us, had, sent: self.player.sent(), now_us };
+        let heard = Heard { lost: report.fraction_lost, rtt_us, had, now_us };
         self.player.now_us = now_us;
         self.player.set_thin(self.judge.hear(&heard, self.player.thin()));
     }

@@ -153,15 +153,6 @@ impl Player {
         self.repair.as_ref().map_or_else(Repaired::default, |repair| repair.told)
     }
 
-    /// Bytes that were sent so far, but for redundancy.
-    pub(crate) fn sent(&self) -> u64 {
-        let first = self.lines().fold(0u64, |sum, line| {
-            let beside = line.packets.saturating_mul(BESIDE as u64);
-            sum.saturating_add(line.octets).saturating_add(beside)
-        });
-        first.saturating_add(self.repaired().bytes)
-    }
-
     /// Bytes of payload that were sent for the first time.
     fn octets(&self) -> u64 {
         self.lines().fold(0, |sum, line| sum.saturating_add(line.octets))
