@@ -9,6 +9,7 @@ use super::log::{AUDIO, Entry, PacketLog};
 use crate::wire::srtp;
 
 mod burst;
+mod flight;
 mod mapping;
 mod repair;
 mod sound;
@@ -400,8 +401,9 @@ impl Player {
         }
         let carried = line.carried(log, entry, seq);
         // A packet that may be sent again as it is must not carry what changes with each sending.
-        let estimated = self.estimator.is_some() && line.rtx.is_some();
-        let extension = self.transport_cc.filter(|_| estimated);
+        let mut flight = self.repair.as_mut().and_then(|repair| repair.flight(self.now_us));
+        let followed = (self.estimator.is_some() || flight.is_some()) && line.rtx.is_some();
+        let extension = self.transport_cc.filter(|_| followed);
         let head = Head {
             marker: entry.marker,
             payload_type: line.payload_type,
@@ -412,12 +414,14 @@ impl Player {
             once: line.rtx.is_some(),
             renumbered: Some(map).filter(Mapping::renumbers),
         };
-        if let Some(estimator) = self.estimator.as_mut().filter(|_| extension.is_some()) {
-            estimator.on_sent(
-                self.transport_seq,
-                payload.len().saturating_add(BESIDE),
-                self.now_us,
-            );
+        if extension.is_some() {
+            if let Some(estimator) = &mut self.estimator {
+                let bytes = payload.len().saturating_add(BESIDE);
+                estimator.on_sent(self.transport_seq, bytes, self.now_us);
+            }
+            if let Some(flight) = &mut flight {
+                flight.sent(self.transport_seq, seq);
+            }
             self.transport_seq = self.transport_seq.wrapping_add(1);
         }
         if let Some(carried) = carried {

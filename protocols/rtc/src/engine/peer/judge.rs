@@ -115,7 +115,8 @@ impl Judge {
         self.old = OLD;
         self.lost_at_first = self.lost;
         self.limit = 0;
-        Some(arrived(self.stream, self.lost).max(LEAST_BPS))
+        // What was sent beside the stream, to mend it, made it lose more than it lacks.
+        Some(arrived(self.stream, self.lost).max(self.stream / 4).max(LEAST_BPS))
     }
 
     fn go_on(&mut self, heard: &Heard, queue: bool, bps: u64) -> Option<u64> {

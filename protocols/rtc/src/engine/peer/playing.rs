@@ -72,11 +72,14 @@ impl Playing {
                     }
                 }
                 Rtcp::TransportCc(feedback) => {
-                    if let Some(estimator) = &mut self.player.estimator
-                        && self.statuses.take(statuses(feedback.fci), now_us)
+                    if self.statuses.take(statuses(feedback.fci), now_us)
                         && let Ok(parsed) = twcc::Parsed::parse(feedback.fci)
                     {
-                        estimator.on_feedback(&parsed, now_us);
+                        if let Some(estimator) = &mut self.player.estimator {
+                            estimator.on_feedback(&parsed, now_us);
+                        }
+                        let stream = self.stream.clone();
+                        self.player.told(&stream.log.borrow(), &parsed, now_us, way);
                     }
                 }
                 Rtcp::Remb { bitrate, .. } => {
@@ -149,7 +152,7 @@ impl Playing {
         }
         tracing::info!(
             session = %session.id, asked = lost, answered = repaired.answered,
-            twice = repaired.again, bytes = repaired.bytes, left_out, plis = self.plis,
+            twice = repaired.again, unasked = repaired.unasked, bytes = repaired.bytes, left_out, plis = self.plis,
             redundancy = self.player.redundancy(),
             "what was lost on the way to the viewer"
         );

@@ -2,10 +2,15 @@
 //!
 //! Each wish is answered at once, and a moment later once more: a lost answer costs a round trip
 //! until it is asked for again, a second copy a few bytes. Where one packet in twenty is lost, one
-//! answer in four hundred is lost twice.
+//! answer in four hundred is lost twice. A wish that is lost is made up for by feedback: see
+//! [`Flight`].
 
 use std::collections::VecDeque;
 
+use rtp::twcc::Parsed;
+use smallvec::SmallVec;
+
+use super::flight::Flight;
 use super::mapping::Mapping;
 use super::write::{Head, write};
 use super::{BESIDE, Line, Player, Way};
@@ -29,6 +34,13 @@ const MOST_OWED: usize = 128;
 /// answer to the next wish on a short path.
 const APART_US: u64 = 6_000;
 
+/// Packets are numbered transport-wide, and feedback comes, for so long after the last wish. At half
+/// of it a loss now and then finds nothing noted, at double viewers without losses pay for it longer.
+const CALM_US: u64 = 30_000_000;
+/// Packets that one feedback may have sent again: 64 in 100 ms are 5 Mbit/s. At half, a lost key frame
+/// would be asked for instead, at double nothing is gained.
+const MOST_TOLD: usize = 64;
+
 /// A second copy that is to be sent.
 #[derive(Clone, Copy, Debug)]
 struct Owed {
@@ -43,10 +55,13 @@ pub(super) struct Repair {
     /// Bytes left for answers, and since when.
     left: u32,
     at_us: u64,
+    /// The last wish.
+    wish_us: u64,
     /// Bytes left for second copies, and what had been sent when that was counted.
     extra: u32,
     octets: u64,
     owed: VecDeque<Owed>,
+    flight: Flight,
     told: Repaired,
 }
 
@@ -57,6 +72,8 @@ pub(crate) struct Repaired {
     pub(crate) answered: u64,
     /// Second copies.
     pub(crate) again: u64,
+    /// Not asked for: feedback told that they did not come.
+    pub(crate) unasked: u64,
     /// Asked for, and not sent: too old, or beyond the viewer's share.
     pub(crate) refused: u64,
     /// Bytes of both kinds.
@@ -68,11 +85,18 @@ impl Repair {
         Box::new(Self {
             left: RESEND_BYTES,
             at_us: now_us,
+            wish_us: now_us,
             extra: EXTRA_BYTES / 2,
             octets,
             owed: VecDeque::new(),
+            flight: Flight::new(),
             told: Repaired::default(),
         })
+    }
+
+    /// Where packets are noted, as long as some are lost.
+    pub(super) fn flight(&mut self, now_us: u64) -> Option<&mut Flight> {
+        (now_us < self.wish_us.saturating_add(CALM_US)).then_some(&mut self.flight)
     }
 
     /// Fills both shares.
@@ -106,6 +130,7 @@ impl Player {
         let octets = self.octets();
         let repair = self.repair.get_or_insert_with(|| Repair::new(octets, now_us));
         repair.earn(octets, now_us);
+        repair.wish_us = now_us;
         for short in lost {
             let seq = nearest(next, short);
             let cost = self.cost(log, sound, seq);
@@ -128,6 +153,40 @@ impl Player {
                 repair.owed.push_back(Owed { due_us, sound, seq });
             }
             self.send_again(log, sound, seq, now_us, way);
+        }
+        way.batch.flush(&way.road, way.tally);
+    }
+
+    /// Takes transport-wide feedback: what did not come is sent again, within the share of second
+    /// copies.
+    pub(crate) fn told(
+        &mut self,
+        log: &PacketLog,
+        feedback: &Parsed<'_>,
+        now_us: u64,
+        way: &mut Way<'_>,
+    ) {
+        // On a thin path the queue loses what it cannot hold, whatever is sent again.
+        let thin = self.thin.is_some();
+        let (octets, next) = (self.octets(), self.video.as_ref().map_or(0, |line| line.next));
+        let Some(repair) = self.repair.as_mut().filter(|_| !thin) else { return };
+        repair.earn(octets, now_us);
+        let mut lost: SmallVec<[u16; 16]> = SmallVec::new();
+        for status in feedback.statuses() {
+            if let Some(seq) = repair.flight.told(status.sequence, status.arrival_us.is_some())
+                && lost.len() < MOST_TOLD
+            {
+                lost.push(seq);
+            }
+        }
+        for short in lost {
+            let seq = nearest(next, short);
+            let Some(cost) = self.cost(log, false, seq) else { continue };
+            let Some(repair) = &mut self.repair else { return };
+            let Some(extra) = repair.extra.checked_sub(cost) else { break };
+            repair.extra = extra;
+            repair.told.unasked = repair.told.unasked.saturating_add(1);
+            self.send_again(log, false, seq, now_us, way);
         }
         way.batch.flush(&way.road, way.tally);
     }
@@ -203,9 +262,18 @@ impl Player {
         head.payload_type = payload_type;
         head.index = line.next_rtx;
         line.next_rtx = line.next_rtx.saturating_add(1);
-        if let Some(estimator) = &mut self.estimator {
+        let flight = self.repair.as_mut().and_then(|repair| repair.flight(now_us));
+        if self.estimator.is_some() || flight.is_some() {
             head.extension = self.transport_cc.map(|id| (id, self.transport_seq));
-            estimator.on_sent(self.transport_seq, payload.len().saturating_add(BESIDE), now_us);
+        }
+        if head.extension.is_some() {
+            if let Some(estimator) = &mut self.estimator {
+                let bytes = payload.len().saturating_add(BESIDE);
+                estimator.on_sent(self.transport_seq, bytes, now_us);
+            }
+            if let Some(flight) = flight {
+                flight.sent(self.transport_seq, seq);
+            }
             self.transport_seq = self.transport_seq.wrapping_add(1);
         }
         write(&head, &[&[high, low]], payload, way);

@@ -287,3 +287,56 @@ fn a_group_of_pictures_is_paced_and_told_as_it_is_paced() {
     assert!((17_000..=23_000).contains(&told), "{told}: a quarter of a second");
     assert_eq!(times.last(), Some(&(49 * 3_600)), "the last at its own time");
 }
+
+/// Feedback that so many packets from `base` on have these fates.
+fn feedback(base: u16, came: &[bool]) -> Vec<u8> {
+    let mut recorder = rtp::twcc::Recorder::new(rtp::twcc::Options::default());
+    for (number, _) in (base..).zip(came).filter(|(_, came)| **came) {
+        recorder.on_packet(number, 1_000_000 + u64::from(number) * 1_000);
+    }
+    let mut out = Vec::new();
+    recorder.write(&mut out, 1, 2, 2_000_000);
+    // Behind the common header and two SSRCs.
+    out.split_off(12)
+}
+
+#[test]
+fn what_feedback_tells_is_lost_comes_without_being_asked_for() {
+    let mut scene = Scene::new(Codec::H264);
+    scene.player.transport_cc = Some(3);
+    let packet = |scene: &mut Scene, n: u32| {
+        scene.push(VIDEO, n * 3_600, n == 0, &[n as u8; 500]);
+        scene.walk()
+    };
+    let first = packet(&mut scene, 0);
+    assert_eq!(parsed(&first)[0].extension, None, "nothing is lost: nothing is told");
+    scene.nack(21, &[5_000]);
+    scene.now += 10 * MS;
+    scene.mend();
+    let number = |bytes: &[Vec<u8>]| {
+        let (_, extension) = parsed(bytes)[0].extension.expect("from here on it is");
+        u16::from_be_bytes([extension[1], extension[2]])
+    };
+    let base = number(&packet(&mut scene, 1));
+    packet(&mut scene, 2);
+    packet(&mut scene, 3);
+    let now = scene.now;
+    let told = |scene: &mut Scene, base: u16, came: &[bool]| {
+        let bytes = feedback(base, came);
+        let parsed = rtp::twcc::Parsed::parse(&bytes).unwrap();
+        scene.act(|player, log, way| player.told(log, &parsed, now, way))
+    };
+    let again = told(&mut scene, base, &[true, false, true]);
+    assert_eq!(repairs(&again), [(5_002, vec![2; 500])]);
+    assert!(told(&mut scene, base, &[true, false, true]).is_empty(), "told before");
+    // The copy is lost as well, what came after it is not.
+    let copy = number(&again);
+    packet(&mut scene, 4);
+    let before: Vec<_> = (base..copy).map(|_| true).collect();
+    let again = told(&mut scene, base, &[&before[..], &[false, true]].concat());
+    assert_eq!(repairs(&again), [(5_002, vec![2; 500])]);
+    assert_eq!(scene.player.repaired().unasked, 2);
+    scene.now += 60_000 * MS;
+    let later = packet(&mut scene, 5);
+    assert_eq!(parsed(&later)[0].extension, None, "it is calm");
+}
