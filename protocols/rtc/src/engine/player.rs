@@ -307,7 +307,9 @@ impl Player {
         let lacks = log.bytes_from(self.cursor);
         // Within a second or so it has all, whatever is believed.
         let left = lacks.saturating_sub(tick.max(lacks / TICKS));
-        let mut end = self.cursor.saturating_add(FREE);
+        // Until feedback has come the estimate is a guess.
+        let known = self.estimator.as_ref().is_some_and(|known| known.insight().rtt_us > 0);
+        let mut end = self.cursor.saturating_add(if known { 1 } else { FREE });
         while end < head && log.bytes_from(end) > left {
             end = end.saturating_add(1);
         }

@@ -340,3 +340,29 @@ fn what_feedback_tells_is_lost_comes_without_being_asked_for() {
     let later = packet(&mut scene, 5);
     assert_eq!(parsed(&later)[0].extension, None, "it is calm");
 }
+
+#[test]
+fn a_viewer_whose_path_is_known_gets_pictures_at_two_and_a_half_times_its_rate() {
+    let mut scene = Scene::new(Codec::H264);
+    scene.player.transport_cc = Some(3);
+    let options = rtp::gcc::Options { initial_bps: 800_000, ..rtp::gcc::Options::default() };
+    scene.player.estimator = Some(Box::new(Estimator::new(options)));
+    scene.push(VIDEO, 0, true, &[0; 500]);
+    let first = scene.walk();
+    assert_eq!(first.len(), 1);
+    let bytes = feedback(0, &[true]);
+    let told = rtp::twcc::Parsed::parse(&bytes).unwrap();
+    let now = scene.now + 50 * MS;
+    scene.player.estimator.as_mut().unwrap().on_feedback(&told, now);
+    for _ in 0..40 {
+        scene.push(VIDEO, 3_600, true, &[1; 1_000]);
+    }
+    let mut turns = 0;
+    while scene.player.behind(&scene.log) > 0 {
+        scene.now += 10 * MS;
+        scene.walk();
+        turns += 1;
+    }
+    // 2 Mbit/s are 2,500 bytes in 10 ms.
+    assert!((10..=18).contains(&turns), "{turns}");
+}
