@@ -49,7 +49,8 @@ impl Default for Options {
             min_retry_us: 20_000,
             retry_slack: 10,
             initial_rtt_us: 100_000,
-            max_tries: 10,
+            // Over a short path 400 ms: as long as a client takes that changes its network.
+            max_tries: 20,
             max_age_us: 1_000_000,
             // As many as one gap can have.
             max_missing: 1_000,
