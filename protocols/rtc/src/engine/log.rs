@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 
 use media::Codec;
 
+use super::player::BESIDE;
+
 /// Lines of packets with a numbering of their own: sound, and up to three sizes of the picture.
 pub(crate) const LANES: usize = 4;
 /// The lane of the sound; the others are pictures, the smallest first.
@@ -65,7 +67,7 @@ struct Lane {
     by_seq: Vec<u64>,
     sync: Option<Sync>,
     codec: Option<Codec>,
-    /// Bytes of payload so far, and the newest timestamp.
+    /// Bytes so far, with the headers that a viewer gets, and the newest timestamp.
     bytes: u64,
     newest: u32,
 }
@@ -139,7 +141,7 @@ impl PacketLog {
         self.get(number).map_or(0, |(entry, _)| end.saturating_sub(entry.at))
     }
 
-    /// Bytes of payload that a lane has had so far.
+    /// Bytes that a lane has had so far, with the headers that a viewer gets.
     pub(crate) fn bytes_of(&self, lane: u8) -> u64 {
         self.lanes.get(usize::from(lane)).map_or(0, |lane| lane.bytes)
     }
@@ -164,7 +166,7 @@ impl PacketLog {
             return;
         };
         let number = self.first.saturating_add(self.entries.len() as u64);
-        lane.bytes = lane.bytes.saturating_add(u64::from(len));
+        lane.bytes = lane.bytes.saturating_add(u64::from(len)).saturating_add(BESIDE as u64);
         lane.newest = new.timestamp;
         if lane.by_seq.is_empty() {
             lane.by_seq.resize(SLOTS, 0);

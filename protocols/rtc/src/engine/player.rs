@@ -41,7 +41,7 @@ const AHEAD: u64 = 5;
 /// Turns in a second.
 const TICKS: u64 = 100;
 /// Bytes of a packet beside its payload: headers of RTP, UDP and IP, extension and tag.
-const BESIDE: usize = 12 + 8 + 8 + 20 + 16;
+pub(crate) const BESIDE: usize = 12 + 8 + 8 + 20 + 16;
 /// A coding that a viewer takes, and the payload types that it gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Format {

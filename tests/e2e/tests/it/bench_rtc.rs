@@ -129,7 +129,7 @@ fn a_link_that_carries_less_than_the_stream_keeps_the_sound() -> Result<()> {
     some_of(&report, &["/window/pictures"])?;
     // All of the sound and a part of the pictures; what is sent comes through.
     let gone = report.pointer("/loss_after_repair_percent").and_then(Value::as_f64);
-    ensure!(gone.is_some_and(|percent| percent < 5.0), "{report}");
+    ensure!(gone.is_some_and(|percent| percent < 10.0), "{report}");
     let log = server.log();
     ensure!(log.contains("pictures are left out"), "{log}");
     Ok(())

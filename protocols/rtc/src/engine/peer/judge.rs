@@ -16,9 +16,10 @@ const MOST: u16 = 90;
 const QUEUE_US: u64 = 100_000;
 /// One that is longer than this may be one of a queue that was full from the beginning on.
 const LONG_US: u64 = 150_000;
-/// Reports until the first judgement, and those in a row that tell of a queue: one may be of a
-/// machine that was busy.
+/// Reports until the first judgement.
 const FIRST: u8 = 3;
+/// Reports in a row that tell of a queue: some may be of a machine that was busy.
+const QUEUED: u8 = 5;
 /// So often less is sent without losing less, before it is believed that this does not help.
 const IN_VAIN: u8 = 2;
 /// Reports after less is sent until that shows: one is under way, and the queue has to run empty.
@@ -108,7 +109,7 @@ impl Judge {
             return None;
         }
         let long = heard.rtt_us.is_some_and(|rtt| rtt > LONG_US);
-        if self.queued < FIRST && !long && self.lost < MOST {
+        if self.queued < QUEUED && !long && self.lost < MOST {
             return None;
         }
         self.in_vain = 0;
