@@ -10,6 +10,10 @@ mod tests;
 /// double more would be asked for than a publisher still keeps (browsers: some 600 to 1,000).
 pub const MAX_GAP: u64 = 1_000;
 
+/// An answer that took longer tells nothing of the path: at half, a path over a satellite and back
+/// would be asked too often; at double, one stray packet delays all repetitions by a second.
+const MAX_RTT_US: u64 = 1_000_000;
+
 /// How to ask. Times in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -22,10 +26,11 @@ pub struct Options {
     pub reorder_packets: u64,
     /// Repetitions follow no faster than this.
     pub min_retry_us: u64,
-    /// By how much of a round trip each repetition comes later than the one before it, in percent.
-    /// Browsers have none of it.
-    pub retry_growth: u8,
-    /// Round trip until one was measured.
+    /// How much later than a round trip each repetition follows, in percent of it: an answer on its
+    /// way should not be asked for again. At half, a busy sender answers much twice; at double, one
+    /// attempt less fits into the half second in which a picture is missed.
+    pub retry_slack: u8,
+    /// Round trip until one was told or an answer has shown it.
     pub initial_rtt_us: u64,
     /// Requests for one packet, the first included.
     pub max_tries: u8,
@@ -42,9 +47,10 @@ impl Default for Options {
             max_hold_us: 40_000,
             reorder_packets: 8,
             min_retry_us: 20_000,
-            retry_growth: 25,
+            retry_slack: 10,
             initial_rtt_us: 100_000,
-            max_tries: 10,
+            // Over a short path 400 ms: as long as a client takes that changes its network.
+            max_tries: 20,
             max_age_us: 1_000_000,
             // As many as one gap can have.
             max_missing: 1_000,
@@ -104,6 +110,8 @@ pub struct Generator {
     /// By sequence number.
     missing: VecDeque<Missing>,
     rtt_us: u64,
+    /// It was told or seen, and is not the first guess any more.
+    measured: bool,
     /// What a packet far behind would be followed by, were it a new beginning.
     suspect: Option<u64>,
     counters: Counters,
@@ -117,6 +125,7 @@ impl Generator {
             highest: None,
             missing: VecDeque::new(),
             rtt_us: options.initial_rtt_us,
+            measured: false,
             suspect: None,
             counters: Counters {
                 missed: 0,
@@ -129,10 +138,11 @@ impl Generator {
         }
     }
 
-    /// Takes a new round trip time; 0 is ignored.
+    /// Takes a new round trip time; 0 is ignored. Without it the answers to requests tell it.
     pub const fn set_rtt(&mut self, rtt_us: u64) {
         if rtt_us > 0 {
             self.rtt_us = rtt_us;
+            self.measured = true;
         }
     }
 
@@ -150,7 +160,7 @@ impl Generator {
         if sequence > highest {
             self.ahead(sequence, highest, now_us)
         } else {
-            self.behind(sequence)
+            self.behind(sequence, now_us)
         }
     }
 
@@ -171,14 +181,16 @@ impl Generator {
         Seen::Gap(gap)
     }
 
-    fn behind(&mut self, sequence: u64) -> Seen {
+    fn behind(&mut self, sequence: u64, now_us: u64) -> Seen {
         if let Ok(at) = self.missing.binary_search_by_key(&sequence, |missing| missing.sequence) {
-            let tries = self.missing.remove(at).map_or(0, |missing| missing.tries);
-            match tries {
-                0 => self.counters.reordered += 1,
-                _ => self.counters.recovered += 1,
+            let Some(missing) = self.missing.remove(at) else { return Seen::Stale };
+            if missing.tries == 0 {
+                self.counters.reordered += 1;
+            } else {
+                self.counters.recovered += 1;
+                self.answered(&missing, now_us);
             }
-            return Seen::Recovered(tries);
+            return Seen::Recovered(missing.tries);
         }
         // One packet far behind is a stray; two in a row are a sender that began anew
         // (RFC 3550 A.1).
@@ -248,21 +260,37 @@ impl Generator {
             };
             return missing.since_us.saturating_add(hold);
         }
-        missing.asked_us.saturating_add(self.distance(missing.tries))
+        missing.asked_us.saturating_add(self.distance())
     }
 
-    /// Between this request and the next: a round trip, and a part of it more each time.
-    fn distance(&self, tries: u8) -> u64 {
-        let rtt = self.rtt_us.max(self.options.min_retry_us);
-        let percent = u64::from(self.options.retry_growth) * u64::from(tries);
-        rtt.saturating_add(rtt.saturating_mul(percent) / 100)
+    /// Between a request and the next: a round trip and a little. The same each time: losses that
+    /// have nothing to do with load are not mended by patience.
+    fn distance(&self) -> u64 {
+        let percent = 100 + u64::from(self.options.retry_slack);
+        (self.rtt_us.saturating_mul(percent) / 100).max(self.options.min_retry_us)
+    }
+
+    /// An answer tells the round trip. One that comes right after a repetition answers what was
+    /// asked before it (RFC 6298 §3 would pass it over, and a round trip that is believed to be
+    /// too short would stay so).
+    fn answered(&mut self, missing: &Missing, now_us: u64) {
+        let mut took = now_us.saturating_sub(missing.asked_us);
+        if missing.tries > 1 {
+            if took >= self.rtt_us / 2 {
+                return;
+            }
+            took = took.saturating_add(self.distance());
+        }
+        let took = took.clamp(1, MAX_RTT_US);
+        self.rtt_us = if self.measured { (7 * self.rtt_us + took) / 8 } else { took };
+        self.measured = true;
     }
 
     /// When it is given up: too old, or not even the last request was answered.
     fn dead(&self, missing: &Missing) -> u64 {
         let old = missing.since_us.saturating_add(self.options.max_age_us);
         if missing.tries >= self.options.max_tries {
-            old.min(missing.asked_us.saturating_add(self.distance(missing.tries)))
+            old.min(missing.asked_us.saturating_add(self.distance()))
         } else {
             old
         }

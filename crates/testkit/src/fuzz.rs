@@ -16,6 +16,7 @@ mod http;
 mod negotiation;
 mod packets;
 mod players;
+mod redundancy;
 mod rtp;
 mod sessions;
 mod sound;
@@ -35,6 +36,7 @@ pub use http::{hls, http_path, websocket};
 pub use negotiation::{sdp, trickle_fragment};
 pub use packets::{rtcp, rtp_packet};
 pub use players::{hls_client, live_client, stamp};
+pub use redundancy::redundancy;
 pub use sessions::{chunk, conf, handshake, server_session};
 pub use sound::{transcode_aac, transcode_opus};
 pub use transport::{dtls_records, srtp, stun};
@@ -66,6 +68,7 @@ pub const TARGETS: &[Target] = &[
     ("key_set", key_set),
     ("live_client", live_client),
     ("mp3", mp3),
+    ("redundancy", redundancy),
     ("rtcp", rtcp),
     ("rtp_frames", rtp_frames),
     ("rtp_packet", rtp_packet),

@@ -28,6 +28,8 @@ pub struct Packets {
     pub reordered: u64,
     /// Of those, came after they were asked for.
     pub recovered: u64,
+    /// Of those, taken from what a later packet carried along (sound, RFC 2198).
+    pub redundant: u64,
     /// Of those, given up.
     pub unrepaired: u64,
     /// Came twice, or after they were given up.
@@ -60,6 +62,7 @@ impl Packets {
             (&mut self.missing, other.missing),
             (&mut self.reordered, other.reordered),
             (&mut self.recovered, other.recovered),
+            (&mut self.redundant, other.redundant),
             (&mut self.unrepaired, other.unrepaired),
             (&mut self.repeated, other.repeated),
             (&mut self.retransmissions, other.retransmissions),
@@ -237,6 +240,7 @@ mod tests {
             missing: 6,
             reordered: 1,
             recovered: 4,
+            redundant: 0,
             unrepaired: 1,
             ..Packets::default()
         };

@@ -54,6 +54,10 @@ pub(super) struct Net {
     loss: u64,
     delay_ns: u64,
     jitter_ns: u64,
+    rate: u64,
+    queue_ns: u64,
+    /// Until when the way to each client is busy.
+    busy_ns: Vec<u64>,
     state: u64,
     order: u64,
     heap: BinaryHeap<Held>,
@@ -69,12 +73,40 @@ impl Net {
             loss: (network.loss.clamp(0.0, 1.0) * 4_294_967_296.0) as u64,
             delay_ns: nanos(network.delay),
             jitter_ns: nanos(network.jitter),
+            rate: network.rate,
+            queue_ns: nanos(network.queue),
+            busy_ns: Vec::new(),
             state: network.seed ^ (u64::from(thread) << 40),
             order: 0,
             heap: BinaryHeap::new(),
             spare: Vec::new(),
             lost: 0,
             passed: 0,
+        }
+    }
+
+    /// What becomes of a datagram of so many bytes for a client: its way may be too thin.
+    pub(super) fn inward(&mut self, slot: usize, bytes: usize, now_ns: u64) -> Fate {
+        if self.rate == 0 {
+            return self.draw(now_ns);
+        }
+        if self.busy_ns.len() <= slot {
+            self.busy_ns.resize(slot + 1, 0);
+        }
+        let Some(busy_ns) = self.busy_ns.get_mut(slot) else { return Fate::Lost };
+        let from_ns = now_ns.max(*busy_ns);
+        if from_ns - now_ns > self.queue_ns {
+            self.lost += 1;
+            return Fate::Lost;
+        }
+        // Headers of IP and UDP take their part of the way.
+        let bits = (bytes as u64 + 28) * 8;
+        let there_ns = from_ns + bits * 1_000_000_000 / self.rate;
+        *busy_ns = there_ns;
+        match self.draw(now_ns) {
+            Fate::Lost => Fate::Lost,
+            Fate::Now => Fate::At(there_ns),
+            Fate::At(at_ns) => Fate::At(at_ns + (there_ns - now_ns)),
         }
     }
 
@@ -147,7 +179,9 @@ mod tests {
 
     fn network(loss: f64, delay: u64, jitter: u64) -> Network {
         let millis = Duration::from_millis;
-        Network { loss, delay: millis(delay), jitter: millis(jitter), seed: 7 }
+        let rate = 0;
+        let queue = millis(200);
+        Network { loss, delay: millis(delay), jitter: millis(jitter), rate, queue, seed: 7 }
     }
 
     #[test]
@@ -161,6 +195,18 @@ mod tests {
         assert!((4_700..5_300).contains(&lost), "{lost}");
         assert_eq!(first, draw(0));
         assert_ne!(first, draw(1));
+    }
+
+    #[test]
+    fn a_thin_way_delays_and_then_loses_what_is_too_much() {
+        let mut net = Net::new(&Network { rate: 800_000, ..network(0.0, 50, 0) }, 0);
+        // A datagram of 1,000 bytes takes 10 ms, and 20 of them fit into the queue.
+        let fates: Vec<_> = (0..30).map(|_| net.inward(3, 972, 0)).collect();
+        assert_eq!(fates.first(), Some(&Fate::At(60_000_000)));
+        assert_eq!(fates.get(20), Some(&Fate::At(260_000_000)));
+        assert_eq!(fates.get(21..), Some(&[Fate::Lost; 9][..]));
+        assert_eq!(net.inward(4, 972, 0), Fate::At(60_000_000), "each has a way of its own");
+        assert_eq!(net.inward(3, 972, 500_000_000), Fate::At(560_000_000));
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl Peer {
         let (slot, session) = (self.slot, &mut self.session);
         let mut take = |from: SocketAddr, datagram: &mut [u8]| {
             let fate = match &mut scene.net {
-                Some(net) => net.draw(scene.now.ns),
+                Some(net) => net.inward(slot, datagram.len(), scene.now.ns),
                 None => Fate::Now,
             };
             match (fate, &mut scene.net) {

@@ -125,6 +125,10 @@ pub struct Network {
     pub delay: Duration,
     /// Up to so much longer; such datagrams may overtake each other.
     pub jitter: Duration,
+    /// What the way to each client carries, bits a second; 0: anything.
+    pub rate: u64,
+    /// A datagram that would wait for longer than this because of it is lost.
+    pub queue: Duration,
     /// Equal seeds give equal draws, one for each datagram in the order they pass.
     pub seed: u64,
 }
@@ -132,7 +136,7 @@ pub struct Network {
 impl Network {
     /// Whether anything is there at all.
     pub fn is_there(&self) -> bool {
-        self.loss > 0.0 || !self.delay.is_zero() || !self.jitter.is_zero()
+        self.loss > 0.0 || !self.delay.is_zero() || !self.jitter.is_zero() || self.rate > 0
     }
 
     /// A round trip over it at the least, and half of what jitter adds, in microseconds.

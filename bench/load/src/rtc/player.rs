@@ -109,7 +109,7 @@ impl Player {
             return;
         };
         let retransmitted = source.rtx == Some(ssrc);
-        if !retransmitted && !source.wants_payload(head.sequence) {
+        if !retransmitted && !source.wants_payload(head.sequence, head.payload_type) {
             return source.packet(head, None, false, now.ns, counts);
         }
         let Incoming::Rtp(clear) = transport.handle(now.instant, way.0, way.1, packet) else {
@@ -128,8 +128,12 @@ impl Player {
             let payload = payload(clear);
             source.packet(head, payload, true, now.ns, counts);
         } else {
-            let payload = payload(clear);
-            source.packet(head, payload, false, now.ns, counts);
+            match payload(clear) {
+                Some(payload) if source.kind == Kind::Audio => {
+                    source.sound(head, payload, now.ns, counts);
+                }
+                payload => source.packet(head, payload, false, now.ns, counts),
+            }
         }
         if !self.first_picture && source.pictures.last_ns > 0 {
             self.first_picture = true;

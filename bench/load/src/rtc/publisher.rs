@@ -8,6 +8,7 @@ use media::Kind;
 use rtc::negotiate::Negotiated;
 use rtc::session::transport::Transport;
 use rtp::extension::Form;
+use rtp::fec::red;
 use rtp::packet::Header;
 use rtp::rtcp::{Compound, Rtcp, SenderInfo, write};
 
@@ -44,6 +45,8 @@ struct Line {
     payload_type: u8,
     clock: u64,
     rtx: Option<(u32, u8)>,
+    /// Of redundant sound: each block carries the one before it.
+    red: Option<u8>,
     /// The extended number of the next packet, and of the next retransmission.
     next: u64,
     next_rtx: u64,
@@ -89,6 +92,7 @@ impl Publisher {
                 payload_type: payload.pt,
                 clock: u64::from(payload.clock),
                 rtx: media.rtx_ssrc.zip(payload.rtx),
+                red: media.red.filter(|_| media.kind == Kind::Audio),
                 next: 1000 + (seed & 0x3fff),
                 next_rtx: 1000 + (seed >> 20 & 0x3fff),
                 packets: 0,
@@ -224,7 +228,8 @@ impl Publisher {
         if again && rtx.is_none() {
             return None;
         }
-        let (ssrc, payload_type) = rtx.unwrap_or((line.ssrc, line.payload_type));
+        let (ssrc, payload_type) =
+            rtx.unwrap_or((line.ssrc, line.red.unwrap_or(line.payload_type)));
         let index = match rtx {
             Some(_) => {
                 line.next_rtx += 1;
@@ -252,6 +257,23 @@ impl Publisher {
         let header_len = self.packet.len();
         if rtx.is_some() {
             self.packet.extend_from_slice(&(kept.index as u16).to_be_bytes());
+        } else if line.red.is_some() {
+            let own = line.payload_type;
+            // The last that is kept is this one.
+            let before = line.kept.iter().rev().nth(1);
+            let data = before.and_then(|before| {
+                let part = self.clip.parts().get(before.part)?;
+                Some((before.timestamp, self.clip.bytes(part.payloads.get(before.payload)?)))
+            });
+            let earlier = data.and_then(|(timestamp, data)| {
+                let offset = kept.timestamp.wrapping_sub(timestamp);
+                let block = red::Block { payload_type: own, offset, data };
+                Some((red::header(&block).filter(|_| offset > 0)?, data))
+            });
+            let (header, data) = earlier.unzip();
+            self.packet.extend_from_slice(header.as_ref().map_or(&[][..], |header| header));
+            self.packet.push(own);
+            self.packet.extend_from_slice(data.unwrap_or_default());
         }
         self.packet.extend_from_slice(self.clip.bytes(payload));
         if let Some(sender) = t.srtp_sender() {

@@ -261,6 +261,7 @@ fn players(r: &Report, t: &mut String) -> std::fmt::Result {
         writeln!(
             t,
             "{name}{} received, {} missing ({:.3} %), {} late by themselves, {} repaired, {} \
+             of sound filled by redundancy, {} \
              never came ({:.3} %); {} asked for, {} retransmissions, {} repeated, {} key pictures \
              asked for",
             n.received,
@@ -268,6 +269,7 @@ fn players(r: &Report, t: &mut String) -> std::fmt::Result {
             n.loss_percent(),
             n.reordered,
             n.recovered,
+            n.redundant,
             n.unrepaired,
             n.loss_after_repair_percent(),
             n.nacks,

@@ -122,7 +122,7 @@ fn ask(job: &Job, identity: &Identity, patience: Duration) -> Result<Agreed, Fau
             cname: letters(&mut state, 16),
             ssrc_seed: splitmix(&mut state),
         },
-        options: Options::default(),
+        options: Options { red: true, ..Options::default() },
     };
     let offered = offer(&ask);
     let asked_ns = now_ns();

@@ -2,10 +2,12 @@
 
 use media::{Codec, Kind};
 use rtc::negotiate::Media;
+use rtp::fec::red::{Recovery, Restored};
 use rtp::nack::{self, Generator};
 use rtp::payload::scan;
 use rtp::rtcp::ReceiverStats;
 use rtp::seq::{Extender16, Extender32};
+use smallvec::SmallVec;
 
 use super::counts::Counts;
 use super::tracker::{Pictures, Seen, Step, Tracker};
@@ -35,6 +37,9 @@ pub(super) struct Source {
     pub(super) ssrc: Option<u32>,
     pub(super) rtx: Option<u32>,
     payload_types: Vec<(u8, Codec, Option<u8>)>,
+    /// Redundant sound: its payload type, that of what is in it, and what came of it.
+    red: Option<(u8, u8)>,
+    recovery: Recovery,
     codec: Codec,
     extender: Extender16,
     times: Extender32,
@@ -62,6 +67,8 @@ impl Source {
             ssrc: remote.map(|source| source.ssrc),
             rtx: remote.and_then(|source| source.rtx),
             payload_types: media.payloads.iter().map(of).collect(),
+            red: media.red.filter(|_| media.kind == Kind::Audio).map(|red| (red, first.pt)),
+            recovery: Recovery::new(),
             codec: first.codec,
             extender: Extender16::new(),
             times: Extender32::new(),
@@ -78,7 +85,7 @@ impl Source {
 
     /// Whether it is this stream's, by payload type.
     pub(super) fn has(&self, payload_type: u8) -> bool {
-        self.payload_types.iter().any(|(pt, ..)| *pt == payload_type)
+        self.payload_types.iter().any(|(pt, ..)| *pt == payload_type) || self.is_red(payload_type)
     }
 
     /// The payload type of what `rtx` retransmits.
@@ -88,10 +95,53 @@ impl Source {
     }
 
     /// Whether the payload must be seen, not the header alone.
-    pub(super) fn wants_payload(&self, sequence: u16) -> bool {
+    pub(super) fn wants_payload(&self, sequence: u16, payload_type: u8) -> bool {
         self.watch.is_some()
+            || self.is_red(payload_type)
             || (self.kind == Kind::Video && self.pictures.wants_key)
             || sequence & LOOK == 0
+    }
+
+    fn is_red(&self, payload_type: u8) -> bool {
+        self.red.is_some_and(|(red, _)| red == payload_type)
+    }
+
+    /// A packet came that may carry what was in others before it.
+    pub(super) fn sound(&mut self, head: Head, payload: &[u8], now_ns: u64, counts: &mut Counts) {
+        let sequence = self.extender.peek(head.sequence);
+        let Some((_, own)) = self.red.filter(|(red, _)| *red == head.payload_type) else {
+            // What came along with a later one is no news.
+            if self.red.is_none() || self.recovery.plain(sequence) {
+                self.packet(head, Some(payload), false, now_ns, counts);
+            } else {
+                counts.packets.repeated += 1;
+            }
+            return;
+        };
+        let mut found: SmallVec<[Restored<'_>; 4]> = SmallVec::new();
+        let read =
+            self.recovery.take(sequence, head.timestamp, own, payload, |part| found.push(part));
+        counts.packets.strange += u64::from(read.is_err());
+        // The packet first, so that what it carries along fills a gap.
+        for part in found.iter().rev() {
+            let part_head = Head {
+                sequence: part.sequence as u16,
+                timestamp: part.timestamp,
+                marker: head.marker && !part.recovered,
+                payload_type: own,
+            };
+            let missing = self.gaps.missing();
+            let before = counts.packets;
+            self.packet(part_head, Some(part.data), part.recovered, now_ns, counts);
+            if part.recovered && self.gaps.missing() < missing {
+                // Neither late nor asked for.
+                let packets = &mut counts.packets;
+                packets.reordered = before.reordered;
+                packets.recovered = before.recovered;
+                packets.originals = before.originals;
+                packets.redundant += 1;
+            }
+        }
     }
 
     /// A packet came, or came again as a retransmission.

@@ -112,6 +112,12 @@ pub(crate) struct RunOptions {
     /// Delay each datagram by up to so much more
     #[arg(long, default_value_t = 0, value_name = "MS")]
     jitter: u32,
+    /// Let the way to each client carry no more than so many kbit/s
+    #[arg(long, default_value_t = 0, value_name = "KBIT")]
+    link: u64,
+    /// Lose what would wait longer than this because of --link
+    #[arg(long, default_value_t = 200, value_name = "MS")]
+    queue: u32,
     /// Other numbers lose and delay other datagrams
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     seed: u64,
@@ -173,6 +179,8 @@ pub(super) fn plan(rtc: Rtc) -> Result<(Plan, Telling), Box<dyn std::error::Erro
             loss: run.loss / 100.0,
             delay: millis(run.delay),
             jitter: millis(run.jitter),
+            rate: run.link.saturating_mul(1000),
+            queue: millis(run.queue),
             seed: run.seed,
         },
         move_after,

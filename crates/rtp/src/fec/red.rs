@@ -7,8 +7,11 @@ use thiserror::Error;
 
 use crate::octets::u24_at;
 
+mod recovery;
 #[cfg(test)]
 mod tests;
+
+pub use recovery::{Recovery, Restored};
 
 /// Earlier payloads in one packet. Browsers send one or two, at most nine. At half of it those nine
 /// would be refused; at double nothing is won.
@@ -115,16 +118,21 @@ fn length_of(rest: u32) -> usize {
     usize::try_from(rest).unwrap_or(0) & MAX_LENGTH
 }
 
+/// The header of an earlier payload in front of another; `None`: it cannot tell this one, which is
+/// too long or too long ago.
+pub fn header(block: &Block<'_>) -> Option<[u8; 4]> {
+    let length = u32::try_from(block.data.len()).ok().filter(|n| *n <= MAX_LENGTH as u32)?;
+    let kind = u32::from(block.payload_type | 0x80) << 24;
+    (block.offset <= MAX_OFFSET).then(|| (kind | (block.offset << 10) | length).to_be_bytes())
+}
+
 /// Appends a payload of redundant audio: `earlier` payloads, oldest first, then the packet's own.
 /// Earlier ones that a header cannot tell (too long, too long ago) and those beyond
 /// [`MAX_REDUNDANT`] are left out; gives how many were written.
 pub fn write(out: &mut Vec<u8>, earlier: &[Block<'_>], primary_type: u8, primary: &[u8]) -> usize {
-    let fits = |block: &&Block<'_>| block.offset <= MAX_OFFSET && block.data.len() <= MAX_LENGTH;
-    let taken = || earlier.iter().filter(fits).take(MAX_REDUNDANT);
-    for block in taken() {
-        let length = u32::try_from(block.data.len()).unwrap_or(0);
-        let kind = u32::from(block.payload_type | 0x80) << 24;
-        out.extend_from_slice(&(kind | (block.offset << 10) | length).to_be_bytes());
+    let taken = || earlier.iter().filter(|block| header(block).is_some()).take(MAX_REDUNDANT);
+    for header in taken().filter_map(header) {
+        out.extend_from_slice(&header);
     }
     out.push(primary_type & 0x7F);
     for block in taken() {

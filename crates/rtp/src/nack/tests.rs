@@ -73,9 +73,9 @@ fn the_wait_has_a_least_and_a_most() {
 }
 
 #[test]
-fn repetitions_follow_by_the_round_trip_and_more_each_time_and_end() {
+fn repetitions_follow_by_a_little_more_than_the_round_trip_and_end() {
     let mut generator = generator();
-    generator.set_rtt(20 * MS);
+    generator.set_rtt(100 * MS);
     generator.on_packet(1, 0);
     generator.on_packet(3, 0);
     let mut times = Vec::new();
@@ -84,10 +84,72 @@ fn repetitions_follow_by_the_round_trip_and_more_each_time_and_end() {
             times.push(at / MS);
         }
     }
-    assert_eq!(times, [10, 35, 65, 100, 140, 185, 235, 290, 350, 415]);
+    assert_eq!(times, [40, 150, 260, 370, 480, 590, 700, 810, 920]);
     let counters = generator.counters();
-    assert_eq!((counters.asked, counters.given_up, counters.recovered), (10, 1, 0));
+    assert_eq!((counters.asked, counters.given_up, counters.recovered), (9, 1, 0));
     assert_eq!(generator.on_packet(2, 2_000 * MS), Seen::Stale);
+}
+
+#[test]
+fn no_more_is_asked_for_than_the_tries_allow() {
+    let mut generator = generator();
+    generator.set_rtt(1);
+    generator.on_packet(1, 0);
+    generator.on_packet(3, 0);
+    let mut times = Vec::new();
+    while let Some(at) = generator.next_timeout() {
+        if !asked(&mut generator, at).is_empty() {
+            times.push(at / MS);
+        }
+    }
+    assert_eq!(times, (0..20).map(|n| 10 + 20 * n).collect::<Vec<_>>());
+}
+
+/// When `sequence` is asked for the second time, counted from the first.
+fn distance(generator: &mut Generator, sequence: u64, now: u64) -> u64 {
+    generator.on_packet(sequence + 1, now);
+    let mut next = || {
+        let at = generator.next_timeout().expect("it is missing");
+        asked(generator, at);
+        at
+    };
+    let first = next();
+    next() - first
+}
+
+#[test]
+fn answers_tell_the_round_trip() {
+    let mut generator = Generator::new(Options::default());
+    generator.on_packet(1, 0);
+    generator.on_packet(3, 0);
+    asked(&mut generator, 40 * MS);
+    generator.on_packet(2, 80 * MS);
+    assert_eq!(distance(&mut generator, 4, 1_000 * MS), 44 * MS, "40 ms and a tenth");
+}
+
+#[test]
+fn an_answer_right_after_a_repetition_is_one_to_the_request_before() {
+    let mut generator = Generator::new(Options::default());
+    generator.set_rtt(40 * MS);
+    generator.on_packet(1, 0);
+    generator.on_packet(3, 0);
+    asked(&mut generator, 20 * MS);
+    asked(&mut generator, 64 * MS);
+    generator.on_packet(2, 70 * MS);
+    // 7 parts of 40 ms and one of 50.
+    assert_eq!(distance(&mut generator, 4, 1_000 * MS), 45_375);
+}
+
+#[test]
+fn an_answer_of_which_nobody_knows_to_what_tells_nothing() {
+    let mut generator = Generator::new(Options::default());
+    generator.set_rtt(40 * MS);
+    generator.on_packet(1, 0);
+    generator.on_packet(3, 0);
+    asked(&mut generator, 20 * MS);
+    asked(&mut generator, 64 * MS);
+    generator.on_packet(2, 94 * MS);
+    assert_eq!(distance(&mut generator, 4, 1_000 * MS), 44 * MS);
 }
 
 #[test]
@@ -102,7 +164,7 @@ fn after_a_second_a_packet_is_given_up_whatever_the_round_trip() {
         last = at;
     }
     assert_eq!(last, 1_000 * MS);
-    assert_eq!(generator.counters().asked, 2);
+    assert_eq!(generator.counters().asked, 3);
     assert_eq!(generator.counters().given_up, 1);
 }
 

@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 
 use media::Codec;
 
+use super::player::BESIDE;
+
 /// Lines of packets with a numbering of their own: sound, and up to three sizes of the picture.
 pub(crate) const LANES: usize = 4;
 /// The lane of the sound; the others are pictures, the smallest first.
@@ -67,6 +69,9 @@ struct Lane {
     by_seq: Vec<u64>,
     sync: Option<Sync>,
     codec: Option<Codec>,
+    /// Bytes so far, with the headers that a viewer gets, and the newest timestamp.
+    bytes: u64,
+    newest: u32,
 }
 
 /// See the module.
@@ -132,6 +137,22 @@ impl PacketLog {
         Some((entry, payload))
     }
 
+    /// Bytes of payload from this packet to the head.
+    pub(crate) fn bytes_from(&self, number: u64) -> u64 {
+        let end = self.base.saturating_add(self.bytes.len() as u64);
+        self.get(number).map_or(0, |(entry, _)| end.saturating_sub(entry.at))
+    }
+
+    /// Bytes that a lane has had so far, with the headers that a viewer gets.
+    pub(crate) fn bytes_of(&self, lane: u8) -> u64 {
+        self.lanes.get(usize::from(lane)).map_or(0, |lane| lane.bytes)
+    }
+
+    /// The timestamp that came last in a lane.
+    pub(crate) fn newest(&self, lane: u8) -> u32 {
+        self.lanes.get(usize::from(lane)).map_or(0, |lane| lane.newest)
+    }
+
     /// The packet that has this sequence number in its lane.
     pub(crate) fn find(&self, lane: u8, seq: u64) -> Option<u64> {
         let slots = &self.lanes.get(usize::from(lane))?.by_seq;
@@ -147,6 +168,8 @@ impl PacketLog {
             return;
         };
         let number = self.first.saturating_add(self.entries.len() as u64);
+        lane.bytes = lane.bytes.saturating_add(u64::from(len)).saturating_add(BESIDE as u64);
+        lane.newest = new.timestamp;
         if lane.by_seq.is_empty() {
             lane.by_seq.resize(SLOTS, 0);
         }

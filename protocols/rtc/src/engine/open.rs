@@ -434,6 +434,7 @@ impl Making<'_> {
         ask.options.dtls = asked.dtls;
         ask.options.data = self.rules.data_channel;
         ask.options.max_message_size = crate::session::data::MOST_MESSAGE;
+        ask.options.red = true;
         ask.options.setup = match self.rules.dtls_role {
             DtlsRole::Active => negotiate::Setup::Active,
             DtlsRole::Passive => negotiate::Setup::Passive,
@@ -468,5 +469,9 @@ fn line(media: &Media, lane: u8) -> Option<Line> {
         .collect();
     let mut rng = rand::rng();
     let (first, first_rtx) = (rng.random_range(FIRST_SEQ), rng.random_range(FIRST_SEQ));
-    Some(Line::new(formats, media.ssrc?, media.rtx_ssrc, lane, first, first_rtx))
+    let mut line = Line::new(formats, media.ssrc?, media.rtx_ssrc, lane, first, first_rtx);
+    if let (Kind::Audio, Some(payload_type)) = (media.kind, media.red) {
+        line.set_redundancy(payload_type);
+    }
+    Some(line)
 }

@@ -1,6 +1,7 @@
 //! A session on its shard: its transport, and what it publishes or plays.
 
 mod data;
+mod judge;
 mod playing;
 mod serving;
 
@@ -20,10 +21,10 @@ use tokio::sync::Notify;
 
 use super::admission::Place;
 use super::allowance::Allowance;
-use super::batch::{Path, Road, Tally};
+use super::batch::{Path, Road};
 use super::clock::ntp_of_us;
 use super::log::{PacketLog, VIDEO};
-use super::player::{Player, Way};
+use super::player::Player;
 use super::publisher::Publishing;
 use super::shard::RtcShard;
 use super::socket::Socket;
@@ -31,6 +32,7 @@ use super::stream::RtcStream;
 use super::stream_socket::Connection;
 use crate::negotiate::{Negotiated, Ours};
 use crate::session::transport::{Event, Incoming, Transport, Via};
+use judge::Judge;
 
 /// Between two sender reports of a line.
 const REPORT_EVERY_US: u64 = 1_000_000;
@@ -83,8 +85,9 @@ pub(crate) struct Playing {
     pub(crate) cname: String,
     /// Catches up by ticks, apart from the walk.
     behind: bool,
-    /// When the round trip was last known, and its length in microseconds.
-    pub(crate) round_trip_us: Option<u64>,
+    /// Our last reports of the pictures, the newest last: the middle of the NTP time that they told,
+    /// and when they were sent, microseconds.
+    reported: [(u32, u64); 2],
     /// Of the last receiver report, in 256ths.
     pub(crate) fraction_lost: u8,
     pub(crate) nacks: u64,
@@ -93,6 +96,7 @@ pub(crate) struct Playing {
     size_at_us: u64,
     fits_since_us: Option<u64>,
     statuses: Allowance,
+    judge: Judge,
 }
 
 impl Playing {
@@ -109,13 +113,14 @@ impl Playing {
             grant,
             cname,
             behind: false,
-            round_trip_us: None,
+            reported: Default::default(),
             fraction_lost: 0,
             nacks: 0,
             plis: 0,
             size_at_us: 0,
             fits_since_us: None,
             statuses: Allowance::new(playing::STATUSES),
+            judge: Judge::default(),
         }
     }
 }
@@ -128,6 +133,8 @@ pub(crate) struct Peer {
     /// Who knows it may change and end the session.
     pub(crate) token: String,
     pub(crate) body: RefCell<Body>,
+    /// It is looked at with each tick.
+    pub(crate) stirred: Cell<bool>,
     /// Connections of ICE over TCP that it has now.
     pub(crate) connections: Cell<usize>,
     /// It has ended: so do its connections.
@@ -200,7 +207,10 @@ impl Body {
 
     fn is_restless(&self) -> bool {
         match &self.role {
-            Role::Play(playing) => !self.connected || playing.behind || self.data.is_some(),
+            Role::Play(playing) => {
+                let owes = playing.behind || playing.player.owes();
+                owes || !self.connected || self.data.is_some()
+            }
             Role::Publish(_) => true,
         }
     }
@@ -225,6 +235,7 @@ impl Peer {
             name,
             token,
             body: RefCell::new(body),
+            stirred: Cell::new(false),
             connections: Cell::new(0),
             over: Notify::new(),
             _permit: permit,
@@ -267,19 +278,7 @@ impl Peer {
                         publishing.on_rtcp(packet, shard.clock(), shard.clock().us(now));
                         shard.mark(self);
                     }
-                    Role::Play(playing) => {
-                        let Some(road) = &body.road else { return None };
-                        let mut tally = Tally::default();
-                        let mut batch = shard.batch();
-                        let mut way = Way {
-                            road: road.road(),
-                            srtp: body.transport.srtp_sender(),
-                            batch: &mut batch,
-                            tally: &mut tally,
-                        };
-                        playing.on_rtcp(packet, shard, now, &mut way);
-                        self.book(shard, playing, tally);
-                    }
+                    Role::Play(_) => self.reported(shard, now, packet, body),
                 }
                 return None;
             }
@@ -294,7 +293,7 @@ impl Peer {
     }
 
     /// Whether it has something to do with each tick: it is not connected yet, publishes, catches up,
-    /// or has data channels.
+    /// is owed what it lost, or has data channels.
     pub(crate) fn is_restless(&self) -> bool {
         self.body.borrow().is_restless()
     }
@@ -330,6 +329,7 @@ impl Peer {
                     let stream = playing.stream.clone();
                     self.serve(shard, &stream.log.borrow(), body, &mut shard.batch());
                 }
+                self.mend(shard, now, body);
                 if let Role::Play(playing) = &mut body.role {
                     playing.choose_size(now_us);
                 }
@@ -421,6 +421,9 @@ impl Peer {
             }
         }
         note.push_str(&data::note(body));
+        if let Role::Play(playing) = &body.role {
+            playing.note(&mut note);
+        }
         self.session.set_note(note);
     }
 
@@ -494,6 +497,7 @@ impl Peer {
     fn report(&self, shard: &RtcShard, now_us: u64, body: &mut Body) {
         let Role::Play(playing) = &mut body.role else { return };
         let mut out = shard.reports();
+        let mut told: SmallVec<[_; 2]> = SmallVec::new();
         let log = playing.stream.log.borrow();
         for line in playing.player.lines_mut().filter(|line| line.has_sent()) {
             let Some(sync) = log.sync(line.lane) else { continue };
@@ -504,14 +508,18 @@ impl Peer {
                 ssrc: line.ssrc,
                 ntp: sync.ntp.wrapping_add(ntp_of_us(since)),
                 rtp: line.time(sync.timestamp).wrapping_add(ticks),
-                packets: line.packets,
-                octets: line.octets,
+                packets: line.packets as u32,
+                octets: line.octets as u32,
             };
             line.tell(info.ntp, info.rtp);
             write::sender_report(&mut out, &info, &[]);
             write::sdes_cname(&mut out, line.ssrc, playing.cname.as_bytes());
+            told.push((info.ssrc, info.ntp));
         }
         drop(log);
+        for (ssrc, ntp) in told {
+            playing.reports(ssrc, ntp, now_us);
+        }
         if !out.is_empty() {
             self.send_rtcp(&mut out, body);
         }
@@ -531,6 +539,8 @@ impl Peer {
             Road::Tcp(connection) => {
                 connection.send(std::iter::once(out.as_slice()));
             }
+            #[cfg(test)]
+            Road::Kept(_) => {}
         }
         Counters::add(&self.session.counters.send_bytes, out.len() as u64);
     }

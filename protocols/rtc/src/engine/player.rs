@@ -8,27 +8,40 @@ use super::batch::{Batch, Road, Tally};
 use super::log::{AUDIO, Entry, PacketLog};
 use crate::wire::srtp;
 
-/// Bytes of a fixed RTP header (RFC 3550 §5.1).
-const HEADER: usize = 12;
-/// Bytes of our header extension block: one element of transport-wide sequence number (RFC 8285).
-const EXTENSION: usize = 8;
+mod burst;
+mod flight;
+mod mapping;
+mod repair;
+mod sound;
+#[cfg(test)]
+mod tests;
+mod thin;
+mod write;
+
+use burst::Burst;
+use mapping::Mapping;
+use repair::Repair;
+use thin::Thin;
+use write::{Head, write};
+
 /// First sequence numbers lie in this range: far enough from zero that what was sent just before
 /// the first packet has a number, too, and far enough from the wrap that a viewer who lost the
 /// first packets still guesses the rollover counter right (RFC 3711 §3.3.1).
 pub(crate) const FIRST_SEQ: std::ops::Range<u64> = 4_096..28_000;
-/// Most packets of one turn, unless a third of what is lacking is more. A viewer that lacks more (a
-/// group of pictures, when it joins) gets the rest with the next ticks, 10 ms apart, so that no
-/// burst fills a queue on its way: 30 Mbit/s.
+/// Most packets of one turn, unless a third of what is lacking is more, of a viewer of whose path
+/// nothing is known. One that lacks more gets the rest with the next ticks, so that no burst fills a
+/// queue on its way: 30 Mbit/s.
 const TURN: u64 = 32;
+/// So many packets go at once, whatever is believed of the path: 9 kB. At half of it small pictures
+/// would wait, at double a slow path gets its whole queue in one burst.
+const FREE: u64 = 8;
+/// Halves of the estimate at which packets are sent: a picture should not take as long as the time
+/// to the next, and pictures come in between. Browsers have the same 2.5.
+const AHEAD: u64 = 5;
+/// Turns in a second.
+const TICKS: u64 = 100;
 /// Bytes of a packet beside its payload: headers of RTP, UDP and IP, extension and tag.
-const BESIDE: usize = BESIDE_U32 as usize;
-const BESIDE_U32: u32 = 12 + 8 + 8 + 20 + 16;
-/// Ticks of 90 kHz between pictures that are sent faster than life: 1 ms.
-const BURST_STEP: u32 = 90;
-/// Bytes that a viewer's retransmissions may take at once, and that come back each second: they
-/// must not outgrow what they mend. Half of it is 1 Mbit/s.
-const RESEND_BYTES: u32 = 256 * 1024;
-
+pub(crate) const BESIDE: usize = 12 + 8 + 8 + 20 + 16;
 /// The part of a second that the wall's time of a new source may lie off its arrival to be believed.
 /// At half, what an encoder holds back is taken for a wrong clock; at double, the jitter buffer of a
 /// browser takes longer to forget the step than its average of sender reports would.
@@ -57,11 +70,10 @@ pub(crate) struct Line {
     rtx_ssrc: Option<u32>,
     /// The lane of the log that feeds it.
     pub(crate) lane: u8,
-    /// What is added to the log's numbers, modulo.
-    shift: u64,
-    shift_time: u32,
-    /// The lane that was sent last, whose times the shift is for.
-    sent: Option<u8>,
+    /// How what is sent now lies in the log, and how what was sent before it lay: lost packets are
+    /// asked for across a change of size.
+    now: Option<Mapping>,
+    before: Option<Mapping>,
     /// Behind the highest number that was sent.
     next: u64,
     next_rtx: u64,
@@ -72,8 +84,12 @@ pub(crate) struct Line {
     /// What its last sender report said: 64-bit NTP time and timestamp.
     told: Option<(u64, u32)>,
     started: bool,
-    pub(crate) packets: u32,
-    pub(crate) octets: u32,
+    /// Pictures were left out since the last that was sent.
+    skips: bool,
+    /// Agreed on for sound.
+    redundancy: Option<sound::Redundancy>,
+    pub(crate) packets: u64,
+    pub(crate) octets: u64,
 }
 
 impl Line {
@@ -93,9 +109,8 @@ impl Line {
             rtx: None,
             rtx_ssrc,
             lane,
-            shift: 0,
-            shift_time: 0,
-            sent: None,
+            now: None,
+            before: None,
             next: first,
             next_rtx: first_rtx,
             last_time: 0,
@@ -103,6 +118,8 @@ impl Line {
             clock: if lane == AUDIO { 48_000 } else { 90_000 },
             told: None,
             started: false,
+            skips: false,
+            redundancy: None,
             packets: 0,
             octets: 0,
         }
@@ -119,27 +136,37 @@ impl Line {
     }
 
     /// Begins to send what is of this coding; `false`: it was not agreed on.
-    fn begin(&mut self, log: &PacketLog, entry: &Entry, now_us: u64) -> bool {
+    fn begin(&mut self, log: &PacketLog, entry: &Entry, payload: &[u8], now_us: u64) -> bool {
         let codec = log.codec(entry.lane);
         let Some(format) = self.formats.iter().find(|f| Some(f.codec) == codec) else {
             return false;
         };
+        let same_coding = self.payload_type == format.payload_type;
         self.payload_type = format.payload_type;
         self.rtx = self.rtx_ssrc.zip(format.rtx);
-        self.shift = self.next.wrapping_sub(entry.seq);
-        if self.packets > 0 {
-            let same =
-                self.sent.and_then(|lane| log.same_moment(entry.lane, entry.timestamp, lane));
-            self.shift_time = match same {
+        self.before = self.now.filter(|_| same_coding);
+        let shift = self.next.wrapping_sub(entry.seq);
+        let mut map = Mapping::new(format.codec, entry.lane, self.next, shift);
+        if let Some(before) = self.now.filter(|_| self.packets > 0) {
+            // Of another source no moment is the same.
+            let same = before
+                .is_of_source()
+                .then(|| log.same_moment(entry.lane, entry.timestamp, before.lane))
+                .flatten();
+            map.time = match same {
                 // Another size of the same picture.
-                Some(time) => self.shift_time.wrapping_add(time.wrapping_sub(entry.timestamp)),
+                Some(time) => before.time.wrapping_add(time.wrapping_sub(entry.timestamp)),
                 // Times of another source have another zero. The relation to the wall clock, of
                 // which the viewer keeps an average over 20 reports, is to stay what it was.
                 None => self.goes_on(log, entry, now_us).wrapping_sub(entry.timestamp),
             };
+            if same_coding {
+                map.continues(&before, log, self.next.wrapping_sub(1), payload);
+            }
         }
-        self.sent = Some(entry.lane);
+        self.now = Some(map);
         self.started = true;
+        self.skips = false;
         true
     }
 
@@ -165,9 +192,20 @@ impl Line {
         by_wall().filter(is_near).unwrap_or(came)
     }
 
+    /// Goes on behind what was left out, as if it had not been.
+    fn go_on(&mut self, log: &PacketLog, entry: &Entry, payload: &[u8]) {
+        self.skips = false;
+        let Some(before) = self.now else { return };
+        let shift = self.next.wrapping_sub(entry.seq);
+        let mut map = Mapping::new(before.codec, before.lane, self.next, shift);
+        map.time = before.time;
+        map.continues(&before, log, self.next.wrapping_sub(1), payload);
+        (self.before, self.now) = (self.now, Some(map));
+    }
+
     /// The viewer's RTP timestamp of a time of the log.
     pub(crate) fn time(&self, timestamp: u32) -> u32 {
-        timestamp.wrapping_add(self.shift_time)
+        timestamp.wrapping_add(self.now.map_or(0, |map| map.time))
     }
 }
 
@@ -191,72 +229,15 @@ pub(crate) struct Player {
     /// Waits for a picture that a decoder can begin with.
     pub(crate) wants_key: bool,
     burst: Option<Burst>,
-    resend: u32,
-    resend_at_us: u64,
-    pub(crate) resent: u64,
-    pub(crate) not_resent: u64,
+    /// The first packet whose sound it may get: sound may be ahead of pictures.
+    heard: u64,
+    /// Its path carries less than the stream.
+    thin: Option<Box<Thin>>,
+    /// Pictures that it did not get on purpose.
+    pub(crate) left_out: u64,
+    /// What is to be repaired; there from the first wish on.
+    repair: Option<Box<Repair>>,
     pub(crate) jumped: u64,
-}
-
-/// The group of pictures that a viewer gets when it joins, so that it sees something at once.
-///
-/// Its pictures are the past. With their own times a browser would show them at their own pace and
-/// stay behind for good; so they are told to lie a millisecond apart, the last one at its true
-/// time, and the browser runs through them.
-#[derive(Clone, Copy, Debug)]
-struct Burst {
-    /// Its packets, the end excluded.
-    from: u64,
-    to: u64,
-    /// Pictures in it, and the true time of the last.
-    pictures: u32,
-    last: u32,
-    /// Pictures that were begun so far, and the time of the newest in the log.
-    begun: u32,
-    newest: Option<u32>,
-}
-
-impl Burst {
-    fn new(log: &PacketLog, lane: u8, from: u64, to: u64) -> Option<Self> {
-        let mut burst = Self { from, to, pictures: 0, last: 0, begun: 0, newest: None };
-        let mut newest = None;
-        for number in from..to {
-            let Some((entry, _)) = log.get(number).filter(|(e, _)| e.lane == lane) else {
-                continue;
-            };
-            if newest != Some(entry.timestamp) {
-                newest = Some(entry.timestamp);
-                burst.pictures = burst.pictures.saturating_add(1);
-                burst.last = entry.timestamp;
-            }
-        }
-        (burst.pictures > 1).then_some(burst)
-    }
-
-    /// The time that the `nth` picture (from 1) is told to have.
-    fn time(&self, nth: u32) -> u32 {
-        let left = self.pictures.saturating_sub(nth);
-        self.last.wrapping_sub(left.wrapping_mul(BURST_STEP))
-    }
-
-    /// The time of the next packet to be sent.
-    fn next(&mut self, entry: &Entry) -> u32 {
-        if self.newest != Some(entry.timestamp) {
-            self.newest = Some(entry.timestamp);
-            self.begun = self.begun.saturating_add(1);
-        }
-        self.time(self.begun)
-    }
-
-    /// The time that packet `number` was sent with.
-    fn of(&self, log: &PacketLog, lane: u8, number: u64) -> u32 {
-        let upto = Self::new(log, lane, self.from, number.saturating_add(1));
-        self.time(upto.map_or(1, |upto| upto.pictures))
-    }
-
-    fn holds(&self, number: u64) -> bool {
-        (self.from..self.to).contains(&number)
-    }
 }
 
 /// What every send needs.
@@ -283,10 +264,10 @@ impl Player {
             drop_next: 0,
             wants_key: true,
             burst: None,
-            resend: RESEND_BYTES,
-            resend_at_us: 0,
-            resent: 0,
-            not_resent: 0,
+            heard: 0,
+            thin: None,
+            left_out: 0,
+            repair: None,
             jumped: 0,
         }
     }
@@ -313,9 +294,11 @@ impl Player {
         if self.cursor < log.first() {
             self.jump(log);
         }
+        if self.thin.is_some() {
+            return self.walk_thin(log, way);
+        }
         let head = log.head();
-        let lacks = head.saturating_sub(self.cursor);
-        let end = head.min(self.cursor.saturating_add(TURN.max(lacks / 3)));
+        let end = if head.saturating_sub(self.cursor) <= FREE { head } else { self.turn(log) };
         // A block of sound, which is shorter, rides at the end of each picture's call; the rest of
         // the sound follows. Within a line the order stays.
         let mut sound = self.cursor;
@@ -338,6 +321,33 @@ impl Player {
         way.batch.flush(&way.road, way.tally);
         self.cursor = end;
         end < head
+    }
+
+    /// Where a turn of a viewer ends that lacks more than it gets at once.
+    fn turn(&self, log: &PacketLog) -> u64 {
+        let head = log.head();
+        let burst = self.burst.as_ref().filter(|burst| burst.holds(self.cursor));
+        let tick = match (burst, &self.estimator) {
+            (burst, Some(estimator)) => {
+                let path = estimator.bitrate().saturating_mul(AHEAD) / 2 / 8 / TICKS;
+                path.min(burst.map_or(u64::MAX, |burst| burst.tick))
+            }
+            (Some(burst), None) => burst.tick,
+            (None, None) => {
+                let lacks = head.saturating_sub(self.cursor);
+                return head.min(self.cursor.saturating_add(TURN.max(lacks / 3)));
+            }
+        };
+        let lacks = log.bytes_from(self.cursor);
+        // Within a second or so it has all, whatever is believed.
+        let left = lacks.saturating_sub(tick.max(lacks / TICKS));
+        // Until feedback has come the estimate is a guess.
+        let known = self.estimator.as_ref().is_some_and(|known| known.insight().rtt_us > 0);
+        let mut end = self.cursor.saturating_add(if known { 1 } else { FREE });
+        while end < head && log.bytes_from(end) > left {
+            end = end.saturating_add(1);
+        }
+        end.min(head)
     }
 
     /// Sends the first block of sound at or behind `from`; gives where the next one may be.
@@ -367,7 +377,9 @@ impl Player {
     pub(crate) fn restart(&mut self) {
         for line in self.lines_mut() {
             line.started = false;
-            line.sent = None;
+            if let Some(now) = &mut line.now {
+                now.ends();
+            }
         }
         self.wants_key = true;
         self.burst = None;
@@ -387,6 +399,10 @@ impl Player {
         let Some(line) = line.as_mut().filter(|line| line.lane == entry.lane) else { return };
         let burst = self.burst.as_mut().filter(|burst| burst.holds(number));
         if entry.lane == AUDIO {
+            if number < self.heard {
+                return;
+            }
+            self.heard = number.saturating_add(1);
             // Sound of the past cannot be run through.
             if burst.is_some() {
                 return;
@@ -397,10 +413,14 @@ impl Player {
             }
             self.wants_key = false;
         }
-        if !line.started && !line.begin(log, entry, self.now_us) {
+        if !line.started && !line.begin(log, entry, payload, self.now_us) {
             return;
         }
-        let seq = entry.seq.wrapping_add(line.shift);
+        if line.skips && entry.lane != AUDIO {
+            line.go_on(log, entry, payload);
+        }
+        let Some(map) = line.now else { return };
+        let seq = entry.seq.wrapping_add(map.shift);
         // Behind what was sent first: nobody waits for it.
         if seq > u64::MAX / 2 {
             return;
@@ -411,14 +431,16 @@ impl Player {
         line.last_time = timestamp;
         line.last_us = self.now_us;
         line.packets = line.packets.wrapping_add(1);
-        line.octets = line.octets.wrapping_add(u32::from(entry.len));
+        line.octets = line.octets.wrapping_add(u64::from(entry.len));
         if self.drop_next > 0 {
             self.drop_next = self.drop_next.saturating_sub(1);
             return;
         }
+        let carried = line.carried(log, entry, seq);
         // A packet that may be sent again as it is must not carry what changes with each sending.
-        let estimated = self.estimator.is_some() && line.rtx.is_some();
-        let extension = self.transport_cc.filter(|_| estimated);
+        let mut flight = self.repair.as_mut().and_then(|repair| repair.flight(self.now_us));
+        let followed = (self.estimator.is_some() || flight.is_some()) && line.rtx.is_some();
+        let extension = self.transport_cc.filter(|_| followed);
         let head = Head {
             marker: entry.marker,
             payload_type: line.payload_type,
@@ -427,165 +449,33 @@ impl Player {
             ssrc: line.ssrc,
             extension: extension.map(|id| (id, self.transport_seq)),
             once: line.rtx.is_some(),
+            renumbered: Some(map).filter(Mapping::renumbers),
         };
-        if let Some(estimator) = self.estimator.as_mut().filter(|_| extension.is_some()) {
-            estimator.on_sent(
-                self.transport_seq,
-                payload.len().saturating_add(BESIDE),
-                self.now_us,
-            );
+        if extension.is_some() {
+            if let Some(estimator) = &mut self.estimator {
+                let bytes = payload.len().saturating_add(BESIDE);
+                estimator.on_sent(self.transport_seq, bytes, self.now_us);
+            }
+            if let Some(flight) = &mut flight {
+                flight.sent(self.transport_seq, seq);
+            }
             self.transport_seq = self.transport_seq.wrapping_add(1);
         }
-        write(&head, None, payload, way);
-    }
-
-    /// Sends again what the viewer says it did not get. What is not in the log any more, and what
-    /// exceeds the viewer's share, it does not get.
-    pub(crate) fn resend(
-        &mut self,
-        log: &PacketLog,
-        ssrc: u32,
-        lost: impl Iterator<Item = u16>,
-        now_us: u64,
-        way: &mut Way<'_>,
-    ) {
-        let since = now_us.saturating_sub(self.resend_at_us).min(1_000_000);
-        let back = since.saturating_mul(u64::from(RESEND_BYTES)) / 1_000_000;
-        self.resend_at_us = now_us;
-        let back = u32::try_from(back).unwrap_or(RESEND_BYTES);
-        self.resend = self.resend.saturating_add(back).min(RESEND_BYTES);
-        let lines = [&mut self.audio, &mut self.video];
-        let Some(line) = lines.into_iter().flatten().find(|line| line.ssrc == ssrc) else { return };
-        for short in lost {
-            let seq = nearest(line.next, short);
-            let number = log.find(line.lane, seq.wrapping_sub(line.shift));
-            let found = number.and_then(|number| Some((number, log.get(number)?)));
-            let Some((number, (entry, payload))) = found.filter(|_| line.started) else {
-                self.not_resent = self.not_resent.saturating_add(1);
-                continue;
-            };
-            let cost = u32::from(entry.len).saturating_add(BESIDE_U32);
-            let Some(left) = self.resend.checked_sub(cost) else {
-                self.not_resent = self.not_resent.saturating_add(1);
-                continue;
-            };
-            self.resend = left;
-            // Behind the share: the time of a packet of the first group is counted out.
-            let burst = self.burst.as_ref().filter(|b| line.lane != AUDIO && b.holds(number));
-            let told = burst.map_or(entry.timestamp, |b| b.of(log, line.lane, number));
-            self.resent = self.resent.saturating_add(1);
-            let mut head = Head {
-                marker: entry.marker,
-                payload_type: line.payload_type,
-                index: seq,
-                timestamp: line.time(told),
-                ssrc: line.ssrc,
-                extension: None,
-                once: false,
-            };
-            let Some((ssrc, payload_type)) = line.rtx else {
-                write(&head, None, payload, way);
-                continue;
-            };
-            head.ssrc = ssrc;
-            head.payload_type = payload_type;
-            head.index = line.next_rtx;
-            line.next_rtx = line.next_rtx.saturating_add(1);
-            if let Some(estimator) = &mut self.estimator {
-                head.extension = self.transport_cc.map(|id| (id, self.transport_seq));
-                estimator.on_sent(self.transport_seq, payload.len().saturating_add(BESIDE), now_us);
-                self.transport_seq = self.transport_seq.wrapping_add(1);
-            }
-            write(&head, Some(short), payload, way);
+        if let Some(carried) = carried {
+            let payload_type = carried.payload_type;
+            return write(&Head { payload_type, ..head }, &carried.pieces(), payload, way);
         }
-        way.batch.flush(&way.road, way.tally);
+        write(&head, &[], payload, way);
     }
 
     /// Its lines.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &Line> {
+        [&self.audio, &self.video].into_iter().flatten()
+    }
+
+    /// The same, to change them.
     pub(crate) fn lines_mut(&mut self) -> impl Iterator<Item = &mut Line> {
         [&mut self.audio, &mut self.video].into_iter().flatten()
-    }
-}
-
-struct Head {
-    marker: bool,
-    payload_type: u8,
-    /// Extended sequence number: the index of SRTP.
-    index: u64,
-    timestamp: u32,
-    ssrc: u32,
-    extension: Option<(u8, u16)>,
-    /// It may be padded: it will never be sent again with other bytes under the same number, which
-    /// would break its encryption.
-    once: bool,
-}
-
-/// Writes a packet into the batch; sends the batch first when it does not fit.
-#[inline]
-fn write(head: &Head, original: Option<u16>, payload: &[u8], way: &mut Way<'_>) {
-    let extended = if head.extension.is_some() { EXTENSION } else { 0 };
-    let header = HEADER + extended;
-    let osn = if original.is_some() { 2 } else { 0 };
-    let tag = way.srtp.map_or(0, |srtp| srtp.profile().tag_len());
-    let mut size = header.saturating_add(osn).saturating_add(payload.len()).saturating_add(tag);
-    let padding = if head.once { way.batch.padding(size) } else { 0 };
-    size = size.saturating_add(padding);
-    if !way.batch.takes(size) {
-        way.batch.flush(&way.road, way.tally);
-    }
-    let from = way.batch.bytes.len();
-    let bytes = &mut way.batch.bytes;
-    let mut fixed = [0u8; HEADER + EXTENSION];
-    let [a, b, ..] = &mut fixed;
-    *a = if extended > 0 { 0x90 } else { 0x80 };
-    if padding > 0 {
-        *a |= 0x20;
-    }
-    *b = (u8::from(head.marker) << 7) | (head.payload_type & 0x7f);
-    // The low 16 bits are what travels.
-    let [.., hi, lo] = head.index.to_be_bytes();
-    put(&mut fixed, 2, &[hi, lo]);
-    put(&mut fixed, 4, &head.timestamp.to_be_bytes());
-    put(&mut fixed, 8, &head.ssrc.to_be_bytes());
-    if let Some((id, number)) = head.extension {
-        let [hi, lo] = number.to_be_bytes();
-        put(&mut fixed, HEADER, &[0xbe, 0xde, 0, 1, (id << 4) | 1, hi, lo, 0]);
-    }
-    bytes.extend_from_slice(fixed.get(..header).unwrap_or(&fixed));
-    if let Some(osn) = original {
-        bytes.extend_from_slice(&osn.to_be_bytes());
-    }
-    bytes.extend_from_slice(payload);
-    if let Ok(count @ 1..) = u8::try_from(padding) {
-        // The last byte says how many there are (RFC 3550 §5.1).
-        bytes.resize(bytes.len().saturating_add(padding.saturating_sub(1)), 0);
-        bytes.push(count);
-    }
-    if let Some(srtp) = way.srtp
-        && srtp.protect(head.index, head.ssrc, bytes, from, header).is_err()
-    {
-        bytes.truncate(from);
-        way.tally.failed = way.tally.failed.saturating_add(1);
-        return;
-    }
-    way.batch.wrote(size);
-}
-
-fn put(into: &mut [u8], at: usize, bytes: &[u8]) {
-    if let Some(room) = into.get_mut(at..at.saturating_add(bytes.len())) {
-        room.copy_from_slice(bytes);
-    }
-}
-
-/// The extended number nearest to `around` that ends in `short`.
-fn nearest(around: u64, short: u16) -> u64 {
-    let candidate = (around & !0xffff) | u64::from(short);
-    if candidate > around.saturating_add(0x8000) {
-        candidate.checked_sub(0x1_0000).unwrap_or(candidate)
-    } else if candidate.saturating_add(0x8000) < around {
-        candidate.saturating_add(0x1_0000)
-    } else {
-        candidate
     }
 }
 

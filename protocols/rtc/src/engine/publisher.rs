@@ -1,6 +1,7 @@
 //! A publisher: its packets go to viewers of WebRTC as they are, and become frames for everybody
 //! else.
 
+mod redundancy;
 mod sound;
 mod source;
 
@@ -22,6 +23,7 @@ use super::log::{AUDIO, LANES, New, Sync, VIDEO};
 use super::relay::{Packets, Relay};
 use super::shard::RtcShard;
 use crate::negotiate::{Media, Negotiated};
+use redundancy::Redundancy;
 use sound::Sound;
 use source::{Source, SourceOptions};
 
@@ -88,6 +90,8 @@ pub(crate) struct Publishing {
     /// What is added to the publisher's wall clock to make it ours, modulo: the same for sound and
     /// pictures, so that viewers see one clock whoever publishes.
     ahead: Option<u64>,
+    /// Sound that carries what came before it.
+    redundancy: Option<Box<Redundancy>>,
     /// Packets that came to nothing, for whatever reason.
     pub(crate) refused: u64,
     superseded: bool,
@@ -138,6 +142,7 @@ impl Publishing {
             pli_at_us: u64::MAX,
             bridged: bridged.min(VIDEO.saturating_add(2)),
             ahead: None,
+            redundancy: None,
             refused: 0,
             superseded: false,
         }
@@ -207,6 +212,7 @@ impl Publishing {
                 .payloads
                 .iter()
                 .any(|p| if main { p.pt == payload_type } else { p.rtx == Some(payload_type) })
+                || (main && media.kind == Kind::Audio && media.red == Some(payload_type))
         };
         let (media, lane, repairs) = match (&self.audio, &self.video) {
             (Some(audio), _) if is(audio, true) => (audio, AUDIO, false),
@@ -236,6 +242,9 @@ impl Publishing {
     }
 
     fn accept(&mut self, lane: u8, packet: &Packet<'_>, repaired: bool, now_us: u64) {
+        if lane == AUDIO && !repaired && self.unpacked(packet, now_us) {
+            return;
+        }
         let Some(media) = self.media(lane) else { return };
         let Some(payload) = media.payloads.iter().find(|p| p.pt == packet.payload_type) else {
             self.refused = self.refused.saturating_add(1);

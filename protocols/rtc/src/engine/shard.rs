@@ -437,6 +437,7 @@ impl RtcShard {
         let mut body = peer.body.borrow_mut();
         match &mut body.role {
             Role::Play(playing) => {
+                playing.tell(&peer.session);
                 let stream = playing.stream.clone();
                 if stream.leave(peer) {
                     self.streams.borrow_mut().remove(&stream.stream.id);

@@ -175,11 +175,15 @@ pub(super) fn refused(offered: &MediaDescription, why: &str) -> MediaDescription
 
 fn payload_types(media: &Media) -> Vec<u8> {
     let mut list = Vec::with_capacity(media.payloads.len() * 2 + 3);
+    // Browsers send the first they may. Redundancy of what they send to us costs them little.
+    let first = media.red.filter(|_| media.kind == Kind::Audio && !media.direction.sends());
+    list.extend(first);
     for payload in &media.payloads {
         list.push(payload.pt);
         list.extend(payload.rtx);
     }
-    list.extend([media.red, media.ulpfec, media.flexfec].into_iter().flatten());
+    let red = media.red.filter(|_| first.is_none());
+    list.extend([red, media.ulpfec, media.flexfec].into_iter().flatten());
     list
 }
 

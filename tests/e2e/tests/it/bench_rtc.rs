@@ -111,7 +111,28 @@ fn five_percent_loss_is_repaired_without_a_freeze() -> Result<()> {
         ],
     )?;
     some_of(&report, &["/window/missing", "/window/nacks", "/window/retransmissions"])?;
-    some_of(&report, &["/window/recovered", "/network/lost"])
+    // Pictures by retransmission, sound by what the next packet carries.
+    some_of(&report, &["/window/recovered", "/window/redundant", "/network/lost"])
+}
+
+#[test]
+fn a_link_that_carries_less_than_the_stream_keeps_the_sound() -> Result<()> {
+    let server = Start::bare("bench-rtc-thin").ready()?;
+    let _publisher = rtmp_publisher(&server, "thin")?;
+    let url = whep(&server, "thin")?;
+    let args = ["rtc", "play", &url, "-n", "4", "--verify", "all", "--settle", "8", "-t", "15"];
+    let thin = ["--link", "120", "--delay", "20", "--allow", "starved,stalled,missing"];
+    let (status, report) = bench(&server, "thin", &[&args[..], &thin].concat())?;
+    ensure!(status == Some(0), "ended with {status:?}: {report}");
+    all_are(&report, INTACT)?;
+    all_are(&report, &[("/players/connected", 4), ("/players/lost", 0)])?;
+    some_of(&report, &["/window/pictures"])?;
+    // All of the sound and a part of the pictures; what is sent comes through.
+    let gone = report.pointer("/loss_after_repair_percent").and_then(Value::as_f64);
+    ensure!(gone.is_some_and(|percent| percent < 10.0), "{report}");
+    let log = server.log();
+    ensure!(log.contains("pictures are left out"), "{log}");
+    Ok(())
 }
 
 #[test]
@@ -146,6 +167,9 @@ fn publishers_over_a_bad_network_reach_players_of_rtmp_and_webrtc() -> Result<()
     all_are(&report, INTACT)?;
     all_are(&report, &[("/players/connected", 2), ("/players/lost", 0)])?;
     some_of(&report, &["/window/pictures", "/verification/frames"])?;
+    // Pictures were asked for again, and sound carries what was lost of it.
+    let gone = report.pointer("/loss_after_repair_percent").and_then(Value::as_f64);
+    ensure!(gone.is_some_and(|percent| percent < 1.5), "{report}");
     let from = server.rtmp("live/up");
     let args = ["play", &from, "-n", "2", "--verify", "all", "-t", "5"];
     let (status, report) = bench(&server, "rtmp", &[&args[..], &allow].concat())?;

@@ -23,8 +23,8 @@ fn source(log: &mut PacketLog, seq: u64, timestamp: u32) {
 
 /// The line begins with the newest packet of the log at `now_us`; gives its time for the viewer.
 fn begins(line: &mut Line, log: &PacketLog, now_us: u64) -> u32 {
-    let (entry, _) = log.get(log.head() - 1).expect("the packet is there");
-    assert!(line.begin(log, entry, now_us));
+    let (entry, payload) = log.get(log.head() - 1).expect("the packet is there");
+    assert!(line.begin(log, entry, payload, now_us));
     line.last_time = line.time(entry.timestamp);
     line.last_us = now_us;
     line.packets += 1;
@@ -39,7 +39,9 @@ fn sync(log: &mut PacketLog, ntp_us: u64, timestamp: u32) {
 
 fn replaced(line: &mut Line) {
     line.started = false;
-    line.sent = None;
+    if let Some(now) = &mut line.now {
+        now.ends();
+    }
 }
 
 #[test]

@@ -66,6 +66,7 @@ impl RtcShard {
                 if self.tick(&peer, now) && peer.is_restless() {
                     at = at.saturating_add(1);
                 } else {
+                    peer.stirred.set(false);
                     self.restless.borrow_mut().retain(|p| !Rc::ptr_eq(p, &peer));
                 }
             }
@@ -96,6 +97,8 @@ impl RtcShard {
 
     /// The session is looked at with each tick until it is calm.
     pub(crate) fn stir(&self, peer: &Rc<Peer>) {
-        self.restless.borrow_mut().push(peer.clone());
+        if !peer.stirred.replace(true) {
+            self.restless.borrow_mut().push(peer.clone());
+        }
     }
 }
