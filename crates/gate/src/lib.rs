@@ -34,7 +34,7 @@ pub use forward::{Forward, Forwarding};
 pub use host::{Host, HostParts};
 pub use identity::Identity;
 pub use limits::Limits;
-pub use listen::{Inherited, ListenerSet, Served, Wanted};
+pub use listen::{Guest, Inherited, ListenerSet, Served, Wanted};
 pub use player::Player;
 pub use session::{Close, Detail, Fault, Session, SessionInfo, Sessions};
 pub use socket::Socket;

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use gate::conf::{Config, Listen};
-use gate::http::Mount;
-use gate::{Gate, Host, ListenerSet, PrepareError, Prepared, Wanted};
+use gate::http::{HttpGate, Mount, http_ports};
+use gate::listen::Handler;
+use gate::{Gate, Guest, Host, ListenerSet, PrepareError, Prepared, Wanted};
 
 use crate::config::{self, RtcServer};
 use crate::door::HttpDoor;
@@ -66,22 +67,33 @@ impl RtcGate {
         self.engine.is_on()
     }
 
-    fn wanted_connections(&self, server: &RtcServer) -> Vec<Wanted> {
+    /// Has connections of WebRTC served at ports of HTTP that are also `rtc_server.tcp.listen`.
+    pub fn lodge_at(&self, http: &HttpGate) {
+        let guest = Guest { takes: begins_a_packet, handler: self.handler(), label: LABEL };
+        http.lodge(guest, |config| shared(&RtcServer::read(config), config));
+    }
+
+    fn handler(&self) -> Handler {
+        let engine = self.engine.clone();
+        Arc::new(move |shard, served| {
+            let engine = engine.clone();
+            shard.spawn("rtc", crate::engine::serve_connection(engine, served));
+        })
+    }
+
+    fn wanted_connections(&self, server: &RtcServer, config: &Config) -> Vec<Wanted> {
         if !server.enabled || !server.tcp_enabled {
             return Vec::new();
         }
-        let engine = self.engine.clone();
-        let handler: gate::listen::Handler = Arc::new(move |shard, served| {
-            let engine = engine.clone();
-            shard.spawn("rtc", crate::engine::serve_connection(engine, served));
-        });
+        let (handler, shared) = (self.handler(), shared(server, config));
         let want = |listen: &Listen| Wanted {
             listen: *listen,
             certificate: None,
             handler: handler.clone(),
-            label: "WebRTC over TCP",
+            guest: None,
+            label: LABEL,
         };
-        server.tcp_listen.iter().map(want).collect()
+        server.tcp_listen.iter().filter(|listen| !shared.contains(listen)).map(want).collect()
     }
 
     fn bind_new(&self, server: &RtcServer, inherits: bool) -> Result<Vec<Fresh>, PrepareError> {
@@ -116,6 +128,23 @@ impl RtcGate {
     }
 }
 
+const LABEL: &str = "WebRTC over TCP";
+
+/// Whether a connection begins with the length of a check (RFC 4571): shorter than 512 bytes, while
+/// requests begin with a letter, and TLS with 22.
+fn begins_a_packet(first: u8) -> bool {
+    first < 2
+}
+
+/// Those addresses of ICE over TCP that are served with HTTP.
+fn shared(server: &RtcServer, config: &Config) -> Vec<Listen> {
+    if !server.enabled || !server.tcp_enabled {
+        return Vec::new();
+    }
+    let ports = http_ports(config);
+    server.tcp_listen.iter().filter(|listen| ports.contains(listen)).copied().collect()
+}
+
 /// An address that was bound, once for each shard.
 struct Fresh {
     listen: Listen,
@@ -131,6 +160,8 @@ struct Ready {
     server: RtcServer,
     fresh: Vec<Fresh>,
     complaints: Vec<String>,
+    /// Ports of HTTP that connections of WebRTC share.
+    shared: Vec<Listen>,
     is_first: bool,
 }
 
@@ -157,6 +188,8 @@ impl Prepared for Ready {
         self.engine.keep_sockets(&open.values().copied().collect::<Vec<_>>());
         drop(open);
         if self.server.enabled && (self.is_first || *was != self.server) {
+            let shares = |listen| format!("{LABEL} shares the HTTP port {listen}");
+            lines.extend(self.shared.iter().map(shares));
             lines.extend(self.addresses.announce(&self.server));
         }
         self.engine.configure(self.server);
@@ -185,7 +218,8 @@ impl Gate for RtcGate {
                 }
                 fresh => fresh?,
             };
-            let connections = self.connections.ready(host, Ok(self.wanted_connections(&server)))?;
+            let connections =
+                self.connections.ready(host, Ok(self.wanted_connections(&server, config)))?;
             Ok(Box::new(Ready {
                 engine: self.engine.clone(),
                 datagrams: self.datagrams.clone(),
@@ -194,6 +228,7 @@ impl Gate for RtcGate {
                 server: server.clone(),
                 fresh,
                 complaints: config::complaints(config),
+                shared: shared(&server, config),
                 is_first: !self.prepared.swap(true, Relaxed),
             }))
         };

@@ -370,7 +370,10 @@ impl Peer {
                     tracing::debug!(session = %self.session.id, %addr, "ICE connected");
                     self.note(body);
                 }
-                Event::Proven { addr, via } => self.found(shard, body, addr, via),
+                Event::Proven { addr, via } => {
+                    self.found(shard, body, addr, via);
+                    tracing::debug!(session = %self.session.id, %addr, "the client receives there");
+                }
                 Event::AddressChanged { addr, via } => {
                     self.reach(shard, body, addr, via, arrived);
                     tracing::info!(session = %self.session.id, %addr, "the client's address changed");

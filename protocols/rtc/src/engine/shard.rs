@@ -207,9 +207,7 @@ impl RtcShard {
             },
             Message::CloseSockets(keep) => self.close_sockets(&keep),
             Message::Part => self.part(|_| true),
-            Message::Tcp { number, tcp, peer, local, first } => {
-                super::tcp::adopt(self, number, tcp, peer, local, first);
-            }
+            Message::Tcp(named) => super::tcp::adopt(self, *named),
         }
     }
 

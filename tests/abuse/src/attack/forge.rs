@@ -8,7 +8,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::Rng;
 use rtc::session::transport::{Drop, Incoming};
 use rtp::rtcp::write;
 use socket2::{Domain, Protocol, Socket, Type};

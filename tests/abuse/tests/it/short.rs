@@ -39,11 +39,13 @@ fn plan(server: &e2e::Server, seconds: u64) -> Result<Plan> {
 }
 
 /// Whatever the mixture leaves out by chance: each for itself, with what must never be.
-fn bears(name: &str, attack: &str) -> Result<()> {
+#[allow(clippy::print_stdout, reason = "what a failed test tells")]
+fn bears(name: &str, attack: &str, connections: usize) -> Result<()> {
     let server = served(name)?;
     let plan = Plan {
         only: vec![attack.to_owned()],
         at_once: 1,
+        connections,
         settle: Duration::from_secs(11),
         ..plan(&server, 8)?
     };
@@ -55,7 +57,12 @@ fn bears(name: &str, attack: &str) -> Result<()> {
 
 #[test]
 fn nobody_takes_a_viewers_place_by_sending_from_its_address() -> Result<()> {
-    bears("abuse-sources", "rtc-sources")
+    bears("abuse-sources", "rtc-sources", 400)
+}
+
+#[test]
+fn thousands_of_silent_connections_keep_nobody_out() -> Result<()> {
+    bears("abuse-idle", "rtc-idle", 3_000)
 }
 
 /// The mixture alone: 12 s. Sessions of HLS live for 10 s after their last request.
