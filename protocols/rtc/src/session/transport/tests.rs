@@ -1,6 +1,7 @@
 //! Two sides over a link that loses and reorders, in virtual time.
 
 mod forgery;
+mod handshakes;
 mod proofs;
 mod roads;
 
