@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures_util::future::BoxFuture;
 use gate::conf::{Config, Listen};
@@ -25,6 +25,8 @@ pub struct RtcGate {
     datagrams: Arc<Mutex<HashMap<Listen, SocketAddr>>>,
     addresses: Arc<Addresses>,
     prepared: AtomicBool,
+    /// What was listened at when this process took over from another, which may still be there.
+    taken_over: OnceLock<Vec<Listen>>,
 }
 
 impl RtcGate {
@@ -49,6 +51,7 @@ impl RtcGate {
             datagrams: Arc::default(),
             addresses,
             prepared: AtomicBool::new(false),
+            taken_over: OnceLock::new(),
         })
     }
 
@@ -96,7 +99,10 @@ impl RtcGate {
         server.tcp_listen.iter().filter(|listen| !shared.contains(listen)).map(want).collect()
     }
 
+    /// `inherits`: the process has sockets from another one.
     fn bind_new(&self, server: &RtcServer, inherits: bool) -> Result<Vec<Fresh>, PrepareError> {
+        let first = || if inherits { server.listen.clone() } else { Vec::new() };
+        let theirs = self.taken_over.get_or_init(first);
         let open = self.datagrams.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fresh: Vec<Fresh> = Vec::new();
         let wanted = if server.enabled { server.listen.as_slice() } else { &[] };
@@ -111,7 +117,7 @@ impl RtcGate {
             };
             // Sockets that share a port do so with anybody's: a second server would take half of our
             // packets, and nobody would be told.
-            if !inherits {
+            if !theirs.contains(listen) {
                 drop(bind(*listen, false).map_err(told)?);
             }
             let mut sockets = Vec::new();

@@ -220,3 +220,38 @@ fn a_viewer_plays_on_through_an_upgrade_and_a_new_one_reaches_the_new_process() 
     server.ends()?;
     Ok(())
 }
+
+/// A socket that shares its port, as those of another server do.
+fn sharing() -> Result<UdpSocket> {
+    use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
+    let fd = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    sockopt::set_socket_reuseport(&fd, true)?;
+    bind(&fd, &std::net::SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    Ok(fd.into())
+}
+
+#[test]
+fn who_took_over_from_another_process_still_sees_that_a_port_is_taken() -> Result<()> {
+    let mut server = Start::config("rtc-upgrade-taken", &with(ON)).ready()?;
+    let successor = Successor(server.dir.join("server.pid"));
+    ensure!(upgrade(&server.dir, "upgrade")?.status.success(), "{}", server.log());
+    server.ends()?;
+    let taken = sharing()?;
+    let elsewhere = format!("enabled on; listen {}; candidate 127.0.0.1;", taken.local_addr()?);
+    server.rewrite(&with(&elsewhere))?;
+    let new = successor.pid().and_then(|pid| i32::try_from(pid).ok());
+    let new = new.and_then(rustix::process::Pid::from_raw).context("no successor")?;
+    rustix::process::kill_process(new, Signal::HUP)?;
+    server.wait_log("cannot listen for WebRTC over UDP")?;
+    // And what it has from the other it gives up and takes again.
+    for (directives, told) in
+        [("enabled off;", "stopped receiving WebRTC"), (ON, "WebRTC receives at UDP")]
+    {
+        let count = || server.log().matches(told).count();
+        let before = count();
+        server.rewrite(&with(directives))?;
+        rustix::process::kill_process(new, Signal::HUP)?;
+        until(told, || (count() > before).then_some(()))?;
+    }
+    Ok(())
+}
