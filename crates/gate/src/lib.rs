@@ -20,6 +20,7 @@ pub mod path;
 pub mod player;
 pub mod recordings;
 pub mod redact;
+mod remedy;
 pub mod session;
 pub mod socket;
 pub mod tls;
