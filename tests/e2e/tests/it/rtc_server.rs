@@ -105,7 +105,7 @@ fn a_taken_port_stops_a_server_with_a_file_and_no_server_without_one() -> Result
     ensure!(server.log().contains("cannot listen for WebRTC over UDP"), "{}", server.log());
     // Which line asks for it, and what to do.
     ensure!(server.log().contains("`rtc_server.listen` ("), "{}", server.log());
-    ensure!(server.log().contains("millrace.conf:6:27"), "{}", server.log());
+    ensure!(server.log().contains("millrace.conf:6:26"), "{}", server.log());
     ensure!(server.log().contains("choose another port"), "{}", server.log());
     Ok(())
 }
