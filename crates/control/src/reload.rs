@@ -179,7 +179,7 @@ impl Reloader {
         }
         let mut ready = Vec::new();
         for gate in self.gates.get().into_iter().flatten() {
-            ready.push(gate.prepare(&self.host, &new).await.map_err(|e| vec![e.to_string()])?);
+            ready.push(gate.prepare(&self.host, &new).await.map_err(|e| vec![e.told(&new)])?);
         }
         if mode == Mode::DryRun {
             report.sort_by_effect();

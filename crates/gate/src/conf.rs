@@ -28,4 +28,4 @@ pub use node::{Arg, FileId, Node, Span, print};
 pub use section::{Origin, Section, VhostSection};
 pub use snapshot::{Config, DEFAULT_VHOST};
 pub use table::Table;
-pub use value::{BadListen, Fault, Listen, check};
+pub use value::{BadListen, Fault, Listen, check, is_host};

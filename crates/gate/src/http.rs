@@ -18,7 +18,7 @@ use futures_util::future::{BoxFuture, LocalBoxFuture};
 use hub::Shard;
 
 pub use body::{BadBody, Body, BodyError, BodySender, ReaderGone, read_body};
-pub use serve::HttpGate;
+pub use serve::{HttpGate, http_ports};
 
 use crate::host::Host;
 use crate::session::Session;

@@ -41,6 +41,18 @@ pub struct Served {
 /// Serves one connection; spawns what it needs on the shard.
 pub type Handler = Arc<dyn Fn(&Rc<Shard>, Served) + Send + Sync>;
 
+/// Another protocol at a port that is somebody's: what it says first begins as nothing of the owner's
+/// does. Where the port is encrypted, it is not.
+#[derive(Clone)]
+pub struct Guest {
+    /// Whether a connection that begins with this byte is its.
+    pub takes: fn(u8) -> bool,
+    /// Serves those; they are not encrypted.
+    pub handler: Handler,
+    /// What the log calls it.
+    pub label: &'static str,
+}
+
 /// An address that should be listened at.
 #[derive(Clone)]
 pub struct Wanted {
@@ -50,6 +62,8 @@ pub struct Wanted {
     pub certificate: Option<Arc<Certificate>>,
     /// Who serves it.
     pub handler: Handler,
+    /// Who else is served there. Then nothing is done for a connection before its first byte.
+    pub guest: Option<Guest>,
     /// Set on the sockets of players and publishers: leave Nagle's algorithm on (`false`) or off.
     pub label: &'static str,
 }
@@ -341,22 +355,45 @@ async fn hand_over(host: &Arc<Host>, wanted: Wanted, tcp: tokio::net::TcpStream,
     let patience = host.limits().handshake_timeout;
     let taken = host.least_loaded().run(Box::new(move |shard| {
         let Ok(tcp) = tokio::net::TcpStream::from_std(tcp) else { return };
-        let Some(certificate) = wanted.certificate else {
+        let Wanted { certificate, handler, guest, label, .. } = wanted;
+        if certificate.is_none() && guest.is_none() {
             let socket = Socket::plain(tcp);
-            (wanted.handler)(&shard, Served { socket, peer, local, alpn: None, permit });
+            handler(&shard, Served { socket, peer, local, alpn: None, permit });
             return;
-        };
+        }
         let inner = shard.clone();
-        shard.spawn("tls", async move {
-            let handshake = certificate.acceptor().accept(tcp);
-            match tokio::time::timeout(patience, handshake).await {
-                Ok(Ok(tls)) => {
-                    let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-                    let socket = Socket::tls(tls);
-                    (wanted.handler)(&inner, Served { socket, peer, local, alpn, permit });
+        shard.spawn("hello", async move {
+            let hello = async {
+                if let Some(guest) = guest {
+                    let mut first = [0];
+                    match tcp.peek(&mut first).await {
+                        Ok(1) if (guest.takes)(first[0]) => {
+                            return Some((guest.handler, Socket::plain(tcp), None));
+                        }
+                        Ok(1) => {}
+                        _ => return None,
+                    }
                 }
-                Ok(Err(e)) => tracing::info!(%peer, gate = wanted.label, "TLS refused: {e}"),
-                Err(_) => tracing::info!(%peer, gate = wanted.label, "TLS handshake timed out"),
+                let Some(certificate) = certificate else {
+                    return Some((handler, Socket::plain(tcp), None));
+                };
+                match certificate.acceptor().accept(tcp).await {
+                    Ok(tls) => {
+                        let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+                        Some((handler, Socket::tls(tls), alpn))
+                    }
+                    Err(e) => {
+                        tracing::info!(%peer, gate = label, "TLS refused: {e}");
+                        None
+                    }
+                }
+            };
+            match tokio::time::timeout(patience, hello).await {
+                Ok(Some((handler, socket, alpn))) => {
+                    handler(&inner, Served { socket, peer, local, alpn, permit });
+                }
+                Ok(None) => {}
+                Err(_) => tracing::info!(%peer, gate = label, "nothing came in time, or no end of the TLS handshake"),
             }
         });
     }));

@@ -56,6 +56,7 @@ impl Gates {
         // Segments before live streams: both end with .ts.
         let live: [Arc<dyn Mount>; 2] = [Arc::new(hls.clone()), Arc::new(HttpFlv)];
         http.mount(rtc.door());
+        rtc.lodge_at(&http);
         for mount in first.into_iter().chain(live).chain(last) {
             http.mount(mount);
         }

@@ -50,7 +50,8 @@ pub(crate) struct Start {
 pub(crate) enum StartError {
     Process(ProcessError),
     Account(AccountError),
-    Prepare(PrepareError),
+    /// For people.
+    Prepare(String),
     System(&'static str, std::io::Error),
 }
 
@@ -59,23 +60,7 @@ impl std::fmt::Display for StartError {
         match self {
             Self::Process(e) => e.fmt(f),
             Self::Account(e) => e.fmt(f),
-            Self::Prepare(e) => {
-                e.fmt(f)?;
-                if let PrepareError::Bind { error, .. } = e {
-                    f.write_str(match error.kind() {
-                        std::io::ErrorKind::AddrInUse => {
-                            "; is another server running? Choose another port in the configuration \
-                             or by environment (SRS_LISTEN, SRS_HTTP_API_LISTEN, \
-                             SRS_HTTP_SERVER_LISTEN)"
-                        }
-                        std::io::ErrorKind::PermissionDenied => {
-                            "; ports below 1024 need root or CAP_NET_BIND_SERVICE"
-                        }
-                        _ => "",
-                    })?;
-                }
-                Ok(())
-            }
+            Self::Prepare(told) => f.write_str(told),
             Self::System(what, e) => write!(f, "cannot {what}: {e}"),
         }
     }
@@ -100,12 +85,6 @@ impl From<ProcessError> for StartError {
 impl From<AccountError> for StartError {
     fn from(e: AccountError) -> Self {
         Self::Account(e)
-    }
-}
-
-impl From<PrepareError> for StartError {
-    fn from(e: PrepareError) -> Self {
-        Self::Prepare(e)
     }
 }
 
@@ -279,7 +258,8 @@ async fn serve(
     reloader.set_gates(prepared.clone());
     let mut ready = Vec::new();
     for gate in &prepared {
-        ready.push(gate.prepare(&host, &config).await?);
+        let told = |e: PrepareError| StartError::Prepare(e.told(&config));
+        ready.push(gate.prepare(&host, &config).await.map_err(told)?);
     }
     // All ports are open and nobody has been let in. After an upgrade the pid file is not ours yet.
     if process.predecessor.is_none() {

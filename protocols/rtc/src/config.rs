@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use gate::conf::{Config, Listen, VhostSection};
+use gate::conf::{Config, Listen, VhostSection, is_host};
+
+use crate::door::candidates;
 
 /// Which transports are offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -124,7 +126,11 @@ impl RtcServer {
                 "all" => Protocol::All,
                 _ => Protocol::Udp,
             },
-            candidate: server.list("candidate").into_iter().map(str::to_owned).collect(),
+            candidate: {
+                // Of others the loader has told.
+                let sound = |word: &&str| candidates::is_any(word) || is_host(word);
+                server.list("candidate").into_iter().filter(sound).map(str::to_owned).collect()
+            },
             use_auto_detect_network_ip: server.bool("use_auto_detect_network_ip"),
             ip_family: match server.str("ip_family") {
                 "ipv6" => Family::Ipv6,

@@ -10,6 +10,7 @@ mod allowance;
 mod batch;
 mod black_hole;
 mod bridge;
+mod claims;
 mod clock;
 mod discover;
 mod inbox;
@@ -31,7 +32,7 @@ mod tracks;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use admission::Admission;
@@ -44,6 +45,7 @@ use crate::config::RtcServer;
 use crate::door::addresses::Addresses;
 use crate::session::dtls::Identity;
 use crate::session::transport::{State, Why};
+use claims::Claim;
 use clock::Clock;
 use inbox::{Message, ROOM};
 use relay::Relay;
@@ -58,7 +60,7 @@ pub(crate) const MOST_ADDRESSES: usize = 4;
 #[derive(Default)]
 struct Places {
     ufrags: HashMap<String, usize>,
-    addresses: HashMap<SocketAddr, usize>,
+    addresses: HashMap<SocketAddr, Claim>,
     names: HashMap<String, usize>,
 }
 
@@ -82,8 +84,10 @@ pub struct Engine {
     pub(crate) black_hole: BlackHole,
     places: Mutex<Places>,
     relays: Mutex<HashMap<u64, Arc<Relay>>>,
+    unnamed: tcp::Unnamed,
     remotes: Vec<Remote>,
     next: AtomicUsize,
+    numbers: AtomicU32,
     connections: AtomicU64,
     parting: AtomicBool,
 }
@@ -115,8 +119,10 @@ impl Engine {
             black_hole: BlackHole::default(),
             places: Mutex::default(),
             relays: Mutex::default(),
+            unnamed: tcp::Unnamed::default(),
             remotes,
             next: AtomicUsize::new(0),
+            numbers: AtomicU32::new(0),
             connections: AtomicU64::new(0),
             parting: AtomicBool::new(false),
         });
@@ -175,6 +181,11 @@ impl Engine {
         self.config.load().enabled
     }
 
+    /// A number for a session; comes again after four milliards.
+    pub(crate) fn next_session(&self) -> u32 {
+        self.numbers.fetch_add(1, Relaxed)
+    }
+
     /// A number for a connection.
     pub(crate) fn next_connection(&self) -> u64 {
         self.connections.fetch_add(1, Relaxed)
@@ -217,10 +228,6 @@ impl Engine {
         self.places().ufrags.get(ufrag).copied()
     }
 
-    pub(crate) fn shard_of_address(&self, address: &SocketAddr) -> Option<usize> {
-        self.places().addresses.get(address).copied()
-    }
-
     pub(crate) fn shard_of_name(&self, name: &str) -> Option<usize> {
         self.places().names.get(name).copied()
     }
@@ -231,14 +238,6 @@ impl Engine {
 
     fn forget_ufrag(&self, ufrag: &str) {
         self.places().ufrags.remove(ufrag);
-    }
-
-    fn note_address(&self, address: SocketAddr, shard: usize) {
-        self.places().addresses.insert(address, shard);
-    }
-
-    fn forget_address(&self, address: &SocketAddr) {
-        self.places().addresses.remove(address);
     }
 
     fn enter(&self, name: &str, shard: usize) {

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures_util::future::BoxFuture;
 use gate::conf::{Config, Listen};
-use gate::http::Mount;
-use gate::{Gate, Host, ListenerSet, PrepareError, Prepared, Wanted};
+use gate::http::{HttpGate, Mount, http_ports};
+use gate::listen::Handler;
+use gate::{Gate, Guest, Host, ListenerSet, PrepareError, Prepared, Wanted};
 
 use crate::config::{self, RtcServer};
 use crate::door::HttpDoor;
@@ -24,6 +25,8 @@ pub struct RtcGate {
     datagrams: Arc<Mutex<HashMap<Listen, SocketAddr>>>,
     addresses: Arc<Addresses>,
     prepared: AtomicBool,
+    /// What was listened at when this process took over from another, which may still be there.
+    taken_over: OnceLock<Vec<Listen>>,
 }
 
 impl RtcGate {
@@ -48,6 +51,7 @@ impl RtcGate {
             datagrams: Arc::default(),
             addresses,
             prepared: AtomicBool::new(false),
+            taken_over: OnceLock::new(),
         })
     }
 
@@ -66,25 +70,39 @@ impl RtcGate {
         self.engine.is_on()
     }
 
-    fn wanted_connections(&self, server: &RtcServer) -> Vec<Wanted> {
+    /// Has connections of WebRTC served at ports of HTTP that are also `rtc_server.tcp.listen`.
+    pub fn lodge_at(&self, http: &HttpGate) {
+        let guest = Guest { takes: begins_a_packet, handler: self.handler(), label: LABEL };
+        http.lodge(guest, |config| shared(&RtcServer::read(config), config));
+    }
+
+    fn handler(&self) -> Handler {
+        let engine = self.engine.clone();
+        Arc::new(move |shard, served| {
+            let engine = engine.clone();
+            shard.spawn("rtc", crate::engine::serve_connection(engine, served));
+        })
+    }
+
+    fn wanted_connections(&self, server: &RtcServer, config: &Config) -> Vec<Wanted> {
         if !server.enabled || !server.tcp_enabled {
             return Vec::new();
         }
-        let engine = self.engine.clone();
-        let handler: gate::listen::Handler = Arc::new(move |shard, served| {
-            let engine = engine.clone();
-            shard.spawn("rtc", crate::engine::serve_connection(engine, served));
-        });
+        let (handler, shared) = (self.handler(), shared(server, config));
         let want = |listen: &Listen| Wanted {
             listen: *listen,
             certificate: None,
             handler: handler.clone(),
-            label: "WebRTC over TCP",
+            guest: None,
+            label: LABEL,
         };
-        server.tcp_listen.iter().map(want).collect()
+        server.tcp_listen.iter().filter(|listen| !shared.contains(listen)).map(want).collect()
     }
 
+    /// `inherits`: the process has sockets from another one.
     fn bind_new(&self, server: &RtcServer, inherits: bool) -> Result<Vec<Fresh>, PrepareError> {
+        let first = || if inherits { server.listen.clone() } else { Vec::new() };
+        let theirs = self.taken_over.get_or_init(first);
         let open = self.datagrams.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fresh: Vec<Fresh> = Vec::new();
         let wanted = if server.enabled { server.listen.as_slice() } else { &[] };
@@ -99,7 +117,7 @@ impl RtcGate {
             };
             // Sockets that share a port do so with anybody's: a second server would take half of our
             // packets, and nobody would be told.
-            if !inherits {
+            if !theirs.contains(listen) {
                 drop(bind(*listen, false).map_err(told)?);
             }
             let mut sockets = Vec::new();
@@ -114,6 +132,23 @@ impl RtcGate {
         }
         Ok(fresh)
     }
+}
+
+const LABEL: &str = "WebRTC over TCP";
+
+/// Whether a connection begins with the length of a check (RFC 4571): shorter than 512 bytes, while
+/// requests begin with a letter, and TLS with 22.
+fn begins_a_packet(first: u8) -> bool {
+    first < 2
+}
+
+/// Those addresses of ICE over TCP that are served with HTTP.
+fn shared(server: &RtcServer, config: &Config) -> Vec<Listen> {
+    if !server.enabled || !server.tcp_enabled {
+        return Vec::new();
+    }
+    let ports = http_ports(config);
+    server.tcp_listen.iter().filter(|listen| ports.contains(listen)).copied().collect()
 }
 
 /// An address that was bound, once for each shard.
@@ -131,6 +166,8 @@ struct Ready {
     server: RtcServer,
     fresh: Vec<Fresh>,
     complaints: Vec<String>,
+    /// Ports of HTTP that connections of WebRTC share.
+    shared: Vec<Listen>,
     is_first: bool,
 }
 
@@ -157,6 +194,8 @@ impl Prepared for Ready {
         self.engine.keep_sockets(&open.values().copied().collect::<Vec<_>>());
         drop(open);
         if self.server.enabled && (self.is_first || *was != self.server) {
+            let shares = |listen| format!("{LABEL} shares the HTTP port {listen}");
+            lines.extend(self.shared.iter().map(shares));
             lines.extend(self.addresses.announce(&self.server));
         }
         self.engine.configure(self.server);
@@ -185,7 +224,8 @@ impl Gate for RtcGate {
                 }
                 fresh => fresh?,
             };
-            let connections = self.connections.ready(host, Ok(self.wanted_connections(&server)))?;
+            let connections =
+                self.connections.ready(host, Ok(self.wanted_connections(&server, config)))?;
             Ok(Box::new(Ready {
                 engine: self.engine.clone(),
                 datagrams: self.datagrams.clone(),
@@ -194,6 +234,7 @@ impl Gate for RtcGate {
                 server: server.clone(),
                 fresh,
                 complaints: config::complaints(config),
+                shared: shared(&server, config),
                 is_first: !self.prepared.swap(true, Relaxed),
             }))
         };

@@ -42,6 +42,7 @@ impl RtmpGate {
                 listen,
                 certificate: None,
                 handler: serve(false),
+                guest: None,
                 label: "RTMP",
             })
             .collect();
@@ -52,6 +53,7 @@ impl RtmpGate {
                 listen,
                 certificate: Some(certificate.clone()),
                 handler: serve(true),
+                guest: None,
                 label: "RTMPS",
             }));
         }

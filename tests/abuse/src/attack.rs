@@ -2,7 +2,9 @@
 //! on our side; what it left on the server's is what this program is for.
 
 pub(crate) mod api;
+pub(crate) mod forge;
 pub(crate) mod http;
+pub(crate) mod idle;
 pub(crate) mod mutate;
 pub(crate) mod publishers;
 pub(crate) mod reload;
@@ -80,6 +82,8 @@ pub const ALL: &[Attack] = &[
     webrtc("rtc-pending", "sessions that are asked for and left alone", rtc::pending),
     webrtc("rtc-offers", "hostile offers, guessed tokens, slow bodies", rtc::offers),
     webrtc("rtc-restarts", "restarts of ICE in a loop", rtc::restarts),
+    webrtc("rtc-sources", "viewers who send from other viewers' addresses", forge::sources),
+    webrtc("rtc-idle", "ICE over TCP: thousands of silent connections", idle::connections),
     webrtc("rtc-connections", "ICE over TCP: silent, half, unread, left over", rtc::connections),
 ];
 

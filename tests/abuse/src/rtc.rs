@@ -182,7 +182,7 @@ pub(crate) struct Peer {
     pub(crate) transport: Transport,
     pub(crate) udp: UdpSocket,
     server: SocketAddr,
-    via: Via,
+    pub(crate) via: Via,
     room: Vec<u8>,
 }
 

@@ -181,7 +181,8 @@ impl Start {
                     .env("SRS_LISTEN", at(ports.rtmp))
                     .env("SRS_HTTP_API_LISTEN", at(ports.api))
                     .env("SRS_HTTP_SERVER_LISTEN", at(ports.http))
-                    .env("SRS_RTC_SERVER_LISTEN", at(ports.rtc));
+                    .env("SRS_RTC_SERVER_LISTEN", at(ports.rtc))
+                    .env("SRS_RTC_SERVER_TCP_LISTEN", at(ports.rtc));
             }
         }
         command.args(&self.args).envs(self.env.iter().map(|(n, v)| (n, v)));

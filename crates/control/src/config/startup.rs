@@ -1,6 +1,6 @@
 //! What has to fit together before the server may start.
 
-use gate::conf::{Config, Kind, Listen, Node, Section, Status};
+use gate::conf::{Config, Kind, Listen, Node, Section, Status, is_host};
 use gate::http::client::Address;
 
 use super::Facts;
@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config, facts: &Facts, report: &mut Report) {
     let mut check = Check { config, report };
     check.root(facts);
     check.http();
+    check.webrtc();
     for vhost in config.vhosts() {
         check.vhost(&vhost);
     }
@@ -147,6 +148,21 @@ impl<'a> Check<'a> {
         } else if !same("listen") && same("https.listen") {
             let message = "http_api and http_server share their HTTPS port but not their HTTP port";
             self.refuse(&root, "http_api.https.listen", message);
+        }
+    }
+
+    fn webrtc(&mut self) {
+        let root = self.config.root();
+        for word in root.list("rtc_server.candidate") {
+            if matches!(word, "*" | "::") || is_host(word) {
+                continue;
+            }
+            let place = self.place(&root, "rtc_server.candidate");
+            let message = format!(
+                "rtc_server.candidate: `{word}` is neither an IP address nor a name (it is left out)"
+            );
+            self.report.say(Severity::Warning, place, message);
+            self.report.help("write `*`, `203.0.113.7` or `live.example.com`, without a port");
         }
     }
 

@@ -170,6 +170,24 @@ pub struct Listen {
     pub port: u16,
 }
 
+/// Whether a text is an IP address, or may be a name of DNS (RFC 1123 §2.1; with `_`, as containers
+/// are called): no scheme, no port, and not four numbers that are no address.
+pub fn is_host(text: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    text.parse::<std::net::IpAddr>().is_ok()
+        || (name.len() <= 253
+            && name.split('.').all(label)
+            && !last.bytes().all(|b| b.is_ascii_digit()))
+}
+
 /// What is wrong with an address to listen at.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BadListen {

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -23,7 +23,7 @@ use super::activity::{Activity, Tracked, Watched};
 use super::{Context, Mount, Mounts, OnSocket, Request, Response, Role, text};
 use crate::conf::{Config, Listen};
 use crate::host::Host;
-use crate::listen::{ListenerSet, Served, Wanted};
+use crate::listen::{Guest, ListenerSet, Served, Wanted};
 use crate::socket::Socket;
 use crate::tls::Certificate;
 use crate::{Gate, PrepareError, Prepared};
@@ -60,17 +60,49 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for OnShard {
     }
 }
 
+/// Which ports of HTTP a guest is served at, by the configuration.
+type Lodgings = Box<dyn Fn(&Config) -> Vec<Listen> + Send + Sync>;
+
 /// The gate that owns the HTTP ports. Protocols over HTTP add mounts to it.
 #[derive(Default)]
 pub struct HttpGate {
     listeners: Arc<ListenerSet>,
     mounts: Arc<Mounts>,
+    guest: OnceLock<(Lodgings, Guest)>,
+}
+
+/// The addresses that HTTP is served at by this configuration, with and without TLS.
+pub fn http_ports(config: &Config) -> Vec<Listen> {
+    let root = config.root();
+    let mut all = Vec::new();
+    for block in ["http_server", "http_api"] {
+        if root.bool(&format!("{block}.enabled")) {
+            all.extend(root.listen(&format!("{block}.listen")));
+            if root.bool(&format!("{block}.https.enabled")) {
+                all.extend(root.listen(&format!("{block}.https.listen")));
+            }
+        }
+    }
+    if root.bool("exporter.enabled") {
+        all.extend(root.listen("exporter.listen"));
+    }
+    all
 }
 
 impl HttpGate {
     /// Adds something that answers requests; those that were added first are asked first.
     pub fn mount(&self, mount: Arc<dyn Mount>) {
         self.mounts.add(mount);
+    }
+
+    /// Serves a protocol that is not HTTP at those HTTP ports that it asks for. Once, before the
+    /// first [`prepare`](Gate::prepare).
+    pub fn lodge(
+        &self,
+        guest: Guest,
+        ports: impl Fn(&Config) -> Vec<Listen> + Send + Sync + 'static,
+    ) {
+        let _ = self.guest.set((Box::new(ports), guest));
     }
 
     /// The listening sockets.
@@ -122,7 +154,9 @@ impl HttpGate {
                 add(listen, Role { metrics: true, ..Role::default() }, None);
             }
         }
+        let lodger = self.guest.get().map(|(ports, guest)| (ports(config), guest));
         let wanted = ports.into_iter().map(|(listen, role, certificate)| {
+            let guest = lodger.as_ref().filter(|(ports, _)| ports.contains(&listen));
             let (host, mounts) = (host.clone(), self.mounts.clone());
             Wanted {
                 listen,
@@ -133,6 +167,7 @@ impl HttpGate {
                     (true, true) => "HTTP server and API",
                 },
                 certificate,
+                guest: guest.map(|(_, guest)| (*guest).clone()),
                 handler: Arc::new(move |shard, served| {
                     let (host, mounts) = (host.clone(), mounts.clone());
                     let task = connection(host, shard.clone(), mounts, role, served);

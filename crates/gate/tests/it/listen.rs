@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use gate::conf::Listen;
 use gate::tls::Certificate;
-use gate::{ListenerSet, PrepareError, Wanted};
+use gate::{Guest, ListenerSet, PrepareError, Wanted};
 use tokio::io::AsyncReadExt;
 
 use crate::rig::*;
@@ -32,6 +32,7 @@ fn wanted(ip: Option<IpAddr>, port: u16, word: &'static str) -> Wanted {
                 drop(served.permit);
             });
         }),
+        guest: None,
         label: "test",
     }
 }
@@ -86,6 +87,31 @@ fn a_port_that_stays_gets_its_new_service_and_one_that_goes_closes() {
     assert_eq!(&byte, b"x", "who was connected stays connected");
     set.close();
     eventually("all are closed", || TcpStream::connect(stays).is_err());
+}
+
+#[test]
+fn a_guest_gets_what_begins_as_its_own_does_and_the_owner_the_rest() {
+    let rig = Rig::new(&[]);
+    let set = ListenerSet::default();
+    let guest = wanted(LOCAL, 0, "guest");
+    let guest = Guest { takes: |first| first < 2, handler: guest.handler, label: "guest" };
+    listen(&rig, &set, vec![Wanted { guest: Some(guest), ..wanted(LOCAL, 0, "owner") }]);
+    let address = set.addresses()[0];
+    for (first, whose) in [(0, "guest"), (1, "guest"), (2, "owner"), (b'G', "owner")] {
+        let mut tcp = TcpStream::connect(address).unwrap();
+        tcp.write_all(&[first, 7]).unwrap();
+        assert_eq!(greeting(&mut tcp), format!("{whose} 127.0.0.1"));
+        let mut both = [0; 2];
+        tcp.read_exact(&mut both).unwrap();
+        assert_eq!(both, [first, 7], "nothing is taken from its bytes");
+    }
+    // Who leaves without a word is forgotten.
+    let before = rig.host.connections.load(Relaxed);
+    drop(TcpStream::connect(address).unwrap());
+    eventually("it is gone", || rig.host.connections.load(Relaxed) <= before);
+    // A reload that takes the guest away leaves the port as it was.
+    listen(&rig, &set, vec![wanted(LOCAL, 0, "alone")]);
+    assert_eq!(greeting(&mut TcpStream::connect(address).unwrap()), "alone 127.0.0.1");
 }
 
 #[test]

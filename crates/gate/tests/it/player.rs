@@ -89,6 +89,7 @@ fn everything_arrives(secure: bool, control: bool) {
                 }
             });
         }),
+        guest: None,
         label: "test",
     };
     let bound = set.prepare(vec![wanted]).unwrap();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::relay::{Packets, Relay};
 use super::shard::RtcShard;
+use super::tcp::Named;
 
 /// Work for a shard.
 pub(crate) type Job = Box<dyn FnOnce(&Rc<RtcShard>) + Send>;
@@ -31,11 +32,5 @@ pub(crate) enum Message {
     /// Every session gets a socket of its own.
     Part,
     /// A connection whose first check names a session of this shard.
-    Tcp {
-        number: u64,
-        tcp: std::net::TcpStream,
-        peer: SocketAddr,
-        local: SocketAddr,
-        first: Vec<u8>,
-    },
+    Tcp(Box<Named>),
 }

@@ -263,7 +263,7 @@ async fn open(shard: &Rc<RtcShard>, asked: Asked, place: Place) -> Result<Opened
     let (token, etag) = (random_id(TOKEN), random_id(TOKEN));
     let pending = engine.config.load().pending_timeout;
     let body = Body::new(transport, role, negotiated, ours, etag.clone(), now + pending, place);
-    let peer = Peer::new(session, name.clone(), token.clone(), permit, body);
+    let peer = Peer::new(session, engine.next_session(), name.clone(), token.clone(), permit, body);
     peer.note(&peer.body.borrow());
     shard.enter(&peer);
     if let Role::Play(playing) = &peer.body.borrow().role {

@@ -3,6 +3,7 @@
 mod data;
 mod judge;
 mod playing;
+mod reach;
 mod serving;
 
 use std::cell::{Cell, RefCell};
@@ -128,6 +129,8 @@ impl Playing {
 /// See the module.
 pub(crate) struct Peer {
     pub(crate) session: Session,
+    /// Told apart by it; in the marks of our questions.
+    pub(crate) number: u32,
     /// `local:remote`.
     pub(crate) name: String,
     /// Who knows it may change and end the session.
@@ -225,6 +228,7 @@ impl Peer {
     /// A session.
     pub(crate) fn new(
         session: Session,
+        number: u32,
         name: String,
         token: String,
         permit: ConnectionPermit,
@@ -232,6 +236,7 @@ impl Peer {
     ) -> Rc<Self> {
         Rc::new(Self {
             session,
+            number,
             name,
             token,
             body: RefCell::new(body),
@@ -371,6 +376,10 @@ impl Peer {
                     tracing::debug!(session = %self.session.id, %addr, "ICE connected");
                     self.note(body);
                 }
+                Event::Proven { addr, via } => {
+                    self.found(shard, body, addr, via);
+                    tracing::debug!(session = %self.session.id, %addr, "the client receives there");
+                }
                 Event::AddressChanged { addr, via } => {
                     self.reach(shard, body, addr, via, arrived);
                     tracing::info!(session = %self.session.id, %addr, "the client's address changed");
@@ -425,45 +434,6 @@ impl Peer {
             playing.note(&mut note);
         }
         self.session.set_note(note);
-    }
-
-    /// From here on the peer is to be reached there.
-    fn reach(
-        self: &Rc<Self>,
-        shard: &Rc<RtcShard>,
-        body: &mut Body,
-        addr: SocketAddr,
-        via: Via,
-        arrived: Option<Arrived<'_>>,
-    ) {
-        let road = match (via, arrived) {
-            (Via::Udp(local), Some(Arrived::Udp(socket))) => {
-                let from = socket.local().ip().is_unspecified().then(|| local.ip());
-                let path = Path { to: addr, from: from.filter(|ip| !ip.is_unspecified()) };
-                Some(OwnRoad::Udp(socket.clone(), path, local))
-            }
-            (Via::Udp(local), _) => shard
-                .socket_at(local)
-                .map(|socket| OwnRoad::Udp(socket, Path { to: addr, from: None }, local)),
-            (Via::Tcp(_), Some(Arrived::Tcp(connection))) => Some(OwnRoad::Tcp(connection.clone())),
-            (Via::Tcp(number), _) => shard.connection(number).map(OwnRoad::Tcp),
-        };
-        if let Some(road) = road {
-            body.take_road(road);
-            if shard.engine().is_parting() {
-                self.part(shard, body);
-            }
-        }
-        if let Via::Udp(_) = via
-            && !body.addresses.contains(&addr)
-        {
-            if body.addresses.len() >= super::MOST_ADDRESSES {
-                let old = body.addresses.remove(0);
-                shard.forget_address(old);
-            }
-            body.addresses.push(addr);
-            shard.found_at(addr, self);
-        }
     }
 
     /// Media may flow.

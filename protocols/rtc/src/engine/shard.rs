@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use super::Engine;
 use super::batch::{Batch, Tally};
 use super::bridge::{Bridge, BridgeOptions};
+use super::claims::Whose;
 use super::clock::Clock;
 use super::inbox::Message;
 use super::peer::{Arrived, Peer, Role};
@@ -26,7 +27,6 @@ use super::socket::{Room, Sent, Socket};
 use super::stream::RtcStream;
 use super::stream_socket::Connection;
 use crate::session::transport::{Drop, Transmit, Via};
-use crate::wire::stun;
 
 /// Bytes of a datagram that is passed on to another shard: none of WebRTC is longer than the 1,500 of
 /// a usual network. At half of it these would not fit, at double a full inbox holds 24 MB.
@@ -47,7 +47,8 @@ pub(crate) struct RtcShard {
     restless: RefCell<Vec<Rc<Peer>>>,
     /// Ticks so far.
     turn: Cell<usize>,
-    by_address: RefCell<HashMap<SocketAddr, Rc<Peer>>>,
+    pub(super) by_address: RefCell<HashMap<SocketAddr, Rc<Peer>>>,
+    pub(super) by_number: RefCell<HashMap<u32, Rc<Peer>>>,
     by_ufrag: RefCell<HashMap<String, Rc<Peer>>>,
     streams: RefCell<HashMap<u64, Rc<RtcStream>>>,
     batch: RefCell<Batch>,
@@ -81,6 +82,7 @@ impl RtcShard {
             restless: RefCell::default(),
             turn: Cell::default(),
             by_address: RefCell::default(),
+            by_number: RefCell::default(),
             by_ufrag: RefCell::default(),
             streams: RefCell::default(),
             batch: RefCell::new(Batch::new(64, ring)),
@@ -181,9 +183,7 @@ impl RtcShard {
             },
             Message::CloseSockets(keep) => self.close_sockets(&keep),
             Message::Part => self.part(|_| true),
-            Message::Tcp { number, tcp, peer, local, first } => {
-                super::tcp::adopt(self, number, tcp, peer, local, first);
-            }
+            Message::Tcp(named) => super::tcp::adopt(self, *named),
         }
     }
 
@@ -246,24 +246,11 @@ impl RtcShard {
         datagram: &mut [u8],
         passed_on: bool,
     ) {
-        let found = self.by_address.borrow().get(&from).cloned();
-        // A check with another name is another session's: ports are used again.
-        let ufrag = stun::username(datagram).map(|(ours, _)| ours);
-        let found = match ufrag {
-            Some(ufrag) => self.by_ufrag.borrow().get(ufrag).cloned(),
-            None => found,
-        };
-        if let Some(peer) = found {
-            self.handle(&peer, from, Via::Udp(local), Arrived::Udp(socket), datagram);
-            return;
-        }
-        let place = match (passed_on, ufrag) {
-            (true, _) => None,
-            (false, Some(ufrag)) => self.engine.shard_of_ufrag(ufrag),
-            (false, None) => self.engine.shard_of_address(&from),
-        };
-        match place.filter(|shard| *shard != self.id()) {
-            Some(shard) => {
+        match self.whose(&from, datagram) {
+            Whose::Ours(peer) => {
+                self.handle(&peer, from, Via::Udp(local), Arrived::Udp(socket), datagram);
+            }
+            Whose::Theirs(shard) if !passed_on => {
                 if datagram.len() > MOST_PASSED_ON {
                     self.engine.stats.too_large.fetch_add(1, Relaxed);
                     return;
@@ -273,8 +260,8 @@ impl RtcShard {
                     self.engine.stats.inbox_full.fetch_add(1, Relaxed);
                 }
             }
-            None if self.engine.heard_stun(from, datagram) => {}
-            None => {
+            _ if self.engine.heard_stun(from, datagram) => {}
+            _ => {
                 self.engine.stats.strangers.fetch_add(1, Relaxed);
             }
         }
@@ -355,6 +342,7 @@ impl RtcShard {
         for ufrag in &peer.body.borrow().ufrags {
             self.found_by(ufrag, peer);
         }
+        self.number(peer);
         self.engine.enter(&peer.name, self.id());
         self.peers.borrow_mut().push(peer.clone());
         self.stir(peer);
@@ -372,17 +360,6 @@ impl RtcShard {
     pub(crate) fn forget_ufrag(&self, ufrag: &str) {
         self.by_ufrag.borrow_mut().remove(ufrag);
         self.engine.forget_ufrag(ufrag);
-    }
-
-    /// What comes from this address is the session's.
-    pub(crate) fn found_at(&self, address: SocketAddr, peer: &Rc<Peer>) {
-        self.by_address.borrow_mut().insert(address, peer.clone());
-        self.engine.note_address(address, self.id());
-    }
-
-    pub(crate) fn forget_address(&self, address: SocketAddr) {
-        self.by_address.borrow_mut().remove(&address);
-        self.engine.forget_address(&address);
     }
 
     /// Every session here.
@@ -425,11 +402,9 @@ impl RtcShard {
             self.forget_ufrag(ufrag);
         }
         for address in addresses {
-            let ours = self.by_address.borrow().get(&address).is_some_and(|p| Rc::ptr_eq(p, peer));
-            if ours {
-                self.forget_address(address);
-            }
+            self.forget_address(address, peer.number);
         }
+        self.by_number.borrow_mut().remove(&peer.number);
         self.marked.borrow_mut().retain(|p| !Rc::ptr_eq(p, peer));
         peer.over.notify_waiters();
         peer.body.borrow().close_own_socket();

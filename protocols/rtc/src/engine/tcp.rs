@@ -1,13 +1,16 @@
 //! Connections of ICE over TCP: their first packet says whose they are.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gate::Served;
+use gate::host::ConnectionPermit;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::Engine;
 use super::inbox::Message;
@@ -21,7 +24,12 @@ use crate::wire::stun;
 /// Bytes before the first packet is whole: a check is a few hundred.
 const MOST_FIRST: usize = 4096;
 /// Time for it.
-const FIRST_WITHIN: Duration = Duration::from_secs(10);
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
+/// Connections that have not said whose they are. A check comes within a round trip, so this is room
+/// for 2,500 clients a second at 100 ms; who comes when there is none takes the place of the oldest.
+/// At half of it a flood of silent ones is nearer to pushing out true ones, at double it holds twice
+/// as much of `max_connections`.
+const MOST_UNNAMED: usize = 256;
 /// A connection that brings nothing for so long is closed; checks come every few seconds.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Connections that a session may have at once. A client has one for each of its interfaces, twice
@@ -31,12 +39,51 @@ const MOST_CONNECTIONS: usize = 8;
 /// Bytes of one read.
 const ROOM: usize = 16 * 1024;
 
+/// Connections that have not said whose they are, the oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Unnamed {
+    waiting: Mutex<VecDeque<Arc<Notify>>>,
+}
+
+/// A place among them, given back when dropped.
+struct Waits<'a> {
+    all: &'a Unnamed,
+    /// Its place is another's.
+    over: Arc<Notify>,
+}
+
+impl Unnamed {
+    /// Takes a place; whether it was the oldest one's.
+    fn enter(&self) -> (Waits<'_>, bool) {
+        let over: Arc<Notify> = Arc::default();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = if waiting.len() < MOST_UNNAMED { None } else { waiting.pop_front() };
+        waiting.push_back(over.clone());
+        drop(waiting);
+        if let Some(oldest) = &oldest {
+            oldest.notify_one();
+        }
+        (Waits { all: self, over }, oldest.is_some())
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.all.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|one| !Arc::ptr_eq(one, &self.over));
+    }
+}
+
 /// Serves an accepted connection: reads its first packet, and hands it to the shard of the session
 /// that this names.
 pub(crate) async fn serve(engine: Arc<Engine>, served: Served) {
     let Some(tcp) = served.socket.direct() else { return };
+    let (waits, pushed_out) = engine.unnamed.enter();
+    if pushed_out {
+        engine.stats.too_many_connections.fetch_add(1, Relaxed);
+    }
     let mut first = Vec::new();
-    let named = tokio::time::timeout(FIRST_WITHIN, async {
+    let read = async {
         loop {
             tcp.readable().await.ok()?;
             let mut some = [0u8; 1024];
@@ -54,14 +101,21 @@ pub(crate) async fn serve(engine: Arc<Engine>, served: Served) {
                 return None;
             }
         }
-    })
-    .await;
-    let Ok(Some(place)) = named else { return };
-    let (peer, local) = (served.peer, served.local);
-    drop(served.socket);
+    };
+    let named = tokio::select! {
+        named = read => named,
+        () = waits.over.notified() => None,
+        () = tokio::time::sleep(FIRST_WITHIN) => None,
+    };
+    drop(waits);
+    let Some(place) = named else { return };
+    let Served { socket, peer, local, permit, .. } = served;
+    drop(socket);
     let Some(tcp) = Rc::into_inner(tcp).and_then(|tcp| tcp.into_std().ok()) else { return };
     let number = engine.next_connection();
-    engine.deliver(place, Message::Tcp { number, tcp, peer, local, first }).await;
+    engine
+        .deliver(place, Message::Tcp(Box::new(Named { number, tcp, peer, local, first, permit })))
+        .await;
 }
 
 fn first_packet(bytes: &[u8]) -> Option<&[u8]> {
@@ -69,15 +123,21 @@ fn first_packet(bytes: &[u8]) -> Option<&[u8]> {
     rest.get(..usize::from(u16::from_be_bytes(*len)))
 }
 
-/// Takes a connection up on the shard of its session.
-pub(crate) fn adopt(
-    shard: &Rc<RtcShard>,
+/// A connection that has said whose it is.
+pub(crate) struct Named {
     number: u64,
     tcp: std::net::TcpStream,
     peer: SocketAddr,
     local: SocketAddr,
+    /// What was read.
     first: Vec<u8>,
-) {
+    /// Its place under `max_connections`, for as long as it lasts.
+    permit: ConnectionPermit,
+}
+
+/// Takes a connection up on the shard of its session.
+pub(crate) fn adopt(shard: &Rc<RtcShard>, named: Named) {
+    let Named { number, tcp, peer, local, first, permit } = named;
     let named = first_packet(&first).and_then(stun::username);
     let Some(whose) = named.and_then(|(ours, _)| shard.by_ufrag(ours)) else { return };
     if whose.connections.get() >= MOST_CONNECTIONS {
@@ -97,6 +157,7 @@ pub(crate) fn adopt(
         }
         whose.connections.set(whose.connections.get().saturating_sub(1));
         this.connection_gone(&whose, number);
+        drop(permit);
         tracing::debug!(%peer, %local, "a connection of WebRTC is over");
     });
 }
@@ -144,5 +205,32 @@ async fn read_loop(
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => filled = 0,
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn silent_connections_give_way_to_new_ones_and_leave_nothing_behind() {
+        let unnamed = Unnamed::default();
+        let over = |waits: &Waits<'_>| {
+            let notified = pin!(waits.over.notified());
+            notified.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        };
+        let silent: Vec<_> = (0..MOST_UNNAMED).map(|_| unnamed.enter()).collect();
+        assert!(silent.iter().all(|(waits, pushed)| !pushed && !over(waits)));
+        let (new, pushed) = unnamed.enter();
+        assert!(pushed && !over(&new));
+        let gone = silent.iter().filter(|(waits, _)| over(waits)).count();
+        assert_eq!(gone, 1);
+        drop((new, silent));
+        assert!(unnamed.waiting.lock().unwrap().is_empty());
+        assert!(!unnamed.enter().1);
     }
 }

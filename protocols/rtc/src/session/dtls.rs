@@ -319,17 +319,20 @@ impl Dtls {
         if self.bytes > MAX_HANDSHAKE_BYTES {
             return Ok(false);
         }
-        let mut kept = Vec::new();
-        let mut datagram = datagram;
-        if let Some(alert) = records::plain_alert(datagram) {
-            if let Some(description) = alert.filter(|_| self.machine.is_some()) {
-                self.suspicion.get_or_insert((Why::Alert(description), now + GRACE));
-            }
-            records::without_plain_alerts(datagram, &mut kept);
-            datagram = &kept;
-            if datagram.is_empty() {
-                return Ok(true);
-            }
+        if let Some(description) = records::plain_alert(datagram).flatten()
+            && self.machine.is_some()
+        {
+            self.suspicion.get_or_insert((Why::Alert(description), now + GRACE));
+        }
+        let mut kept = Vec::with_capacity(datagram.len());
+        let fits = |certificate: &[u8]| self.expected.fits(certificate);
+        if records::sift(datagram, self.is_client(), fits, &mut kept) {
+            // The true one may come yet, if this one is forged.
+            self.suspicion.get_or_insert((Why::Fingerprint, now + GRACE));
+        }
+        let datagram = kept.as_slice();
+        if datagram.is_empty() {
+            return Ok(true);
         }
         let first = match &self.machine {
             None => self.setup == Setup::Passive && records::begins_client_hello(datagram),

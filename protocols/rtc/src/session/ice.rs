@@ -4,9 +4,11 @@
 //! the addresses it was told, nominates the first that answers, and keeps consent (RFC 7675).
 //! Nobody is known by address alone: an address counts once a check from it, or an answer to a
 //! check of ours, was signed with the right password. What is not is dropped without a reply, so
-//! that nothing can be learned or reflected by asking.
+//! that nothing can be learned or reflected by asking. Media go nowhere but where an answer to a
+//! check of ours came from ([`proof`]): a lite agent, too, asks once for each address.
 
 mod checks;
+mod proof;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,6 +17,8 @@ use std::time::{Duration, Instant};
 use super::transport::{Drop, Event, Role, Transmit, Via, Why};
 use crate::wire::stun::{Class, Message, Writer};
 use checks::Checks;
+pub use proof::Mark;
+use proof::{Prover, Question};
 
 /// How many addresses of the peer are known as valid at once.
 ///
@@ -66,6 +70,8 @@ struct Valid {
     via: Via,
     /// When anything authentic came from it.
     heard: Instant,
+    /// What is asked there, until it is answered.
+    question: Option<Box<Question>>,
 }
 
 /// One side of ICE.
@@ -81,6 +87,8 @@ pub(super) struct Agent {
     last_check: Instant,
     /// Of the client.
     checks: Option<Checks>,
+    /// Of the lite agent.
+    prover: Option<Prover>,
 }
 
 impl Agent {
@@ -92,9 +100,9 @@ impl Agent {
         seed: u64,
         now: Instant,
     ) -> Self {
-        let checks = match role {
-            Role::Lite => None,
-            Role::Client(candidates) => Some(Checks::new(candidates, seed, now)),
+        let (checks, prover) = match role {
+            Role::Lite => (None, Some(Prover::new(seed))),
+            Role::Client(candidates) => (Some(Checks::new(candidates, seed, now)), None),
         };
         Self {
             pair: Pair { local, remote },
@@ -104,6 +112,7 @@ impl Agent {
             consent,
             last_check: now,
             checks,
+            prover,
         }
     }
 
@@ -152,7 +161,8 @@ impl Agent {
         self.valid.retain(|valid| valid.via != via);
         if self.selected.is_some_and(|(_, selected)| selected == via) {
             self.selected = None;
-            let newest = self.valid.iter().max_by_key(|valid| valid.heard);
+            let proven = self.valid.iter().filter(|valid| valid.question.is_none());
+            let newest = proven.max_by_key(|valid| valid.heard);
             if let Some((addr, via)) = newest.map(|valid| (valid.addr, valid.via)) {
                 self.selected = Some((addr, via));
                 out.events.push_back(Event::AddressChanged { addr, via });
@@ -162,7 +172,8 @@ impl Agent {
 
     pub(super) fn deadline(&self) -> Instant {
         let end = self.last_check + self.consent;
-        self.checks.as_ref().map_or(end, |checks| checks.deadline().min(end))
+        let checks = self.checks.as_ref().map(Checks::deadline);
+        [checks, self.ask_at()].into_iter().flatten().fold(end, Instant::min)
     }
 
     /// Sends the checks that are due; an error ends the session.
@@ -174,6 +185,7 @@ impl Agent {
         if let Some(checks) = &mut self.checks {
             checks.handle_timeout(now, &self.pair.local, &self.pair.remote, self.selected, out);
         }
+        self.ask_due(now, out);
         Ok(())
     }
 
@@ -188,7 +200,11 @@ impl Agent {
     ) -> Result<(), Drop> {
         let message = Message::decode(datagram).map_err(|_| Drop::BadStun)?;
         match message.class {
-            Class::Request => self.handle_request(now, from, via, &message, out),
+            Class::Request => {
+                self.handle_request(now, from, via, &message, out)?;
+                self.got(from, via, datagram.len());
+                Ok(())
+            }
             Class::Success | Class::Error => self.handle_answer(now, from, via, &message, out),
             // A keep-alive; nothing in it can be believed, and nothing needs to.
             Class::Indication => Ok(()),
@@ -239,7 +255,10 @@ impl Agent {
         self.last_check = now;
         self.validate(now, from, via);
         match &mut self.checks {
-            None => self.select(now, from, via, message.use_candidate, out),
+            None => {
+                self.ask_back(now, from, via, message.use_candidate, out);
+                self.select(now, from, via, message.use_candidate, out);
+            }
             Some(checks) => {
                 checks.triggered(now, from, via);
                 if !checks.controls() && message.use_candidate {
@@ -258,7 +277,9 @@ impl Agent {
         message: &Message<'_>,
         out: &mut Out,
     ) -> Result<(), Drop> {
-        let checks = self.checks.as_mut().ok_or(Drop::Forged)?;
+        let Some(checks) = self.checks.as_mut() else {
+            return self.handle_proof(now, from, via, message, out);
+        };
         if !checks.asked(from, via, &message.transaction)
             || !message.verify(self.pair.remote.pwd.as_bytes())
         {
@@ -297,11 +318,17 @@ impl Agent {
                 self.valid.swap_remove(place);
             }
         }
-        self.valid.push(Valid { addr, via, heard: now });
+        let question = self.question(now, via).map(Box::new);
+        self.valid.push(Valid { addr, via, heard: now, question });
     }
 
-    /// Chooses an address if it was nominated, or is the first, or the chosen one is silent.
+    /// Chooses an address if it was nominated, or is the first, or the chosen one is silent. All but
+    /// the first must have proved that the peer receives there.
     fn select(&mut self, now: Instant, addr: SocketAddr, via: Via, nominated: bool, out: &mut Out) {
+        let first = self.selected.is_none() && self.may_begin();
+        if !first && !self.is_proven(addr, via) {
+            return;
+        }
         let Some(selected) = self.selected else {
             self.selected = Some((addr, via));
             out.events.push_back(Event::IceConnected { addr, via });

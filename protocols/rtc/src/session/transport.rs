@@ -4,12 +4,14 @@
 //! Nothing but STUN is answered before the peer has shown by a check whose integrity holds that it
 //! is who the signalling spoke of; nothing that fails a check changes anything.
 
+mod begin;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::dtls::{Done, Dtls, Fingerprint, Gave, Identity, Setup, Version};
-use super::ice::{Agent, Credentials, Out};
+use super::dtls::{Dtls, Fingerprint, Gave, Identity, Setup, Version};
+use super::ice::{Agent, Credentials, Mark, Out};
 use crate::wire::srtp::{self, Profile, SrtpError};
 
 /// The road a datagram came by.
@@ -131,6 +133,14 @@ pub enum Event {
         /// The road.
         via: Via,
     },
+    /// The first address was selected on the peer's word; now it has shown that it receives there.
+    /// An address that comes after it has shown so before.
+    Proven {
+        /// The peer's.
+        addr: SocketAddr,
+        /// The road.
+        via: Via,
+    },
     /// The peer is now to be reached elsewhere.
     AddressChanged {
         /// The peer's.
@@ -218,11 +228,23 @@ pub struct Transport {
     dtls: Option<Dtls>,
     srtp: Option<Box<(srtp::Sender, srtp::Receiver)>>,
     encrypt: bool,
+    /// Where our side of the handshake has gone.
+    told: Told,
+    /// What was agreed on, while the peer has not shown that it receives where media would go.
+    agreed: Option<(Option<Profile>, Version)>,
     state: Phase,
     out: Out,
     data: VecDeque<Vec<u8>>,
     /// The last time that was told, for what is done without one.
     now: Instant,
+}
+
+/// Who has heard our side of the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nobody,
+    One(SocketAddr, Via),
+    Several,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,6 +268,8 @@ impl Transport {
             encrypt: config.encrypt && dtls.is_some(),
             dtls,
             srtp: None,
+            told: Told::Nobody,
+            agreed: None,
             state: Phase::Connecting,
             out: Out::default(),
             data: VecDeque::new(),
@@ -306,6 +330,7 @@ impl Transport {
             return Incoming::Dropped(Drop::Unvalidated);
         }
         let Some(dtls) = &mut self.dtls else { return Incoming::Dropped(Drop::BadDtls) };
+        self.agent.got(from, via, datagram.len());
         let mut gave = Gave::default();
         let taken = dtls.handle(now, datagram, &mut gave);
         let bad = matches!(taken, Ok(false));
@@ -473,6 +498,17 @@ impl Transport {
         self.agent.is_valid(from, via)
     }
 
+    /// Whether the peer has shown that it receives at this address, by what nobody else could know.
+    pub fn is_proven(&self, from: SocketAddr, via: Via) -> bool {
+        self.agent.is_proven(from, via)
+    }
+
+    /// Puts `mark` before the number of each question to the peer, whose answers bear no name:
+    /// [`stun::answered`](crate::wire::stun::answered) gives it back. For a lite agent, once.
+    pub fn set_mark(&mut self, mark: Mark) {
+        self.agent.set_mark(mark);
+    }
+
     /// Where media are to be sent.
     pub fn selected(&self) -> Option<(SocketAddr, Via)> {
         self.agent.selected()
@@ -502,70 +538,6 @@ impl Transport {
         self.end(now, Why::Us);
     }
 
-    /// What follows from a check.
-    fn go_on(&mut self, now: Instant) {
-        if self.agent.target().is_none() {
-            return;
-        }
-        match &mut self.dtls {
-            None => self.connect(None, Version::Auto),
-            Some(dtls) if dtls.wants_begin() => {
-                let mut gave = Gave::default();
-                let begun = dtls.begin(now, &mut gave);
-                self.give(now, gave, begun, None);
-            }
-            Some(_) => {}
-        }
-    }
-
-    fn connect(&mut self, profile: Option<Profile>, version: Version) {
-        if self.state == Phase::Connecting {
-            self.state = Phase::Connected;
-            self.out.events.push_back(Event::DtlsConnected { profile, version });
-        }
-    }
-
-    /// Passes on what the handshake gave, to the address it came from before one is selected.
-    fn give(
-        &mut self,
-        now: Instant,
-        gave: Gave,
-        result: Result<(), Why>,
-        from: Option<(SocketAddr, Via)>,
-    ) {
-        if let Some((to, via)) = self.agent.target().or(from) {
-            let packets = gave.packets.into_iter();
-            self.out.transmits.extend(packets.map(|bytes| Transmit { to, via, bytes }));
-        }
-        if let Err(why) = result {
-            self.end(now, why);
-            return;
-        }
-        if let Some(done) = gave.done
-            && let Err(why) = self.take_keys(done)
-        {
-            self.end(now, why);
-            return;
-        }
-        let room = MAX_WAITING.saturating_sub(self.data.len());
-        self.data.extend(gave.data.into_iter().take(room));
-    }
-
-    fn take_keys(&mut self, done: Done) -> Result<(), Why> {
-        let Some((profile, keys)) = done.keys.filter(|_| self.encrypt) else {
-            if self.encrypt {
-                return Err(Why::NoProfile);
-            }
-            self.connect(None, done.version);
-            return Ok(());
-        };
-        let client = self.dtls.as_ref().is_some_and(Dtls::is_client);
-        let made = srtp::from_exported(profile, &keys, client);
-        self.srtp = Some(Box::new(made.map_err(|error| Why::Dtls(error.to_string()))?));
-        self.connect(Some(profile), done.version);
-        Ok(())
-    }
-
     fn end(&mut self, now: Instant, why: Why) {
         if self.state == Phase::Closed {
             return;
@@ -582,16 +554,6 @@ impl Transport {
         self.srtp = None;
         self.data = VecDeque::new();
         self.out.events.push_back(Event::Closed(why));
-    }
-}
-
-impl From<SrtpError> for Drop {
-    fn from(error: SrtpError) -> Self {
-        match error {
-            SrtpError::Authentication => Self::Tag,
-            SrtpError::Replayed(_) => Self::Replayed,
-            _ => Self::BadMedia,
-        }
     }
 }
 

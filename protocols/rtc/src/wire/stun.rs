@@ -242,6 +242,13 @@ pub fn username(datagram: &[u8]) -> Option<(&str, &str)> {
     part(value)
 }
 
+/// The number of a Binding answer, good or bad, without a check of anything: enough to find whose
+/// question it answers. No allocation.
+pub fn answered(datagram: &[u8]) -> Option<Transaction> {
+    let (class, transaction) = header(datagram).ok()?;
+    matches!(class, Class::Success | Class::Error).then_some(transaction)
+}
+
 fn part(username: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(username.get(..username.len().min(MAX_USERNAME))?).ok()?.split_once(':')
 }

@@ -24,7 +24,7 @@ use crate::rtc::{AUDIO, OFFER, PLAY, PUBLISH, Peer, Session, VIDEO, ask, door, h
 const BURST: usize = 40;
 const PAUSE: Duration = Duration::from_millis(5);
 
-fn port(cx: &Cx) -> SocketAddr {
+pub(super) fn port(cx: &Cx) -> SocketAddr {
     cx.rtc.unwrap_or(cx.api)
 }
 
@@ -495,7 +495,7 @@ pub(crate) fn connections(cx: Arc<Cx>) -> Running {
 }
 
 /// A check that is right, behind its length.
-fn right(rng: &mut StdRng, session: &Session) -> Vec<u8> {
+pub(super) fn right(rng: &mut StdRng, session: &Session) -> Vec<u8> {
     let bytes = Writer::new(Class::Request, rng.random())
         .username(&session.ufrag, Session::peer_ufrag())
         .priority(1)

@@ -103,6 +103,10 @@ fn a_taken_port_stops_a_server_with_a_file_and_no_server_without_one() -> Result
     let status = server.ends()?;
     ensure!(!status.success(), "{}", server.log());
     ensure!(server.log().contains("cannot listen for WebRTC over UDP"), "{}", server.log());
+    // Which line asks for it, and what to do.
+    ensure!(server.log().contains("`rtc_server.listen` ("), "{}", server.log());
+    ensure!(server.log().contains("millrace.conf:6:26"), "{}", server.log());
+    ensure!(server.log().contains("choose another port"), "{}", server.log());
     Ok(())
 }
 
@@ -218,5 +222,40 @@ fn a_viewer_plays_on_through_an_upgrade_and_a_new_one_reaches_the_new_process() 
     ensure!(number(&seen, "/video/framesDecoded")? > 400.0, "{seen}");
     server.signal(Signal::TERM)?;
     server.ends()?;
+    Ok(())
+}
+
+/// A socket that shares its port, as those of another server do.
+fn sharing() -> Result<UdpSocket> {
+    use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
+    let fd = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    sockopt::set_socket_reuseport(&fd, true)?;
+    bind(&fd, &std::net::SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    Ok(fd.into())
+}
+
+#[test]
+fn who_took_over_from_another_process_still_sees_that_a_port_is_taken() -> Result<()> {
+    let mut server = Start::config("rtc-upgrade-taken", &with(ON)).ready()?;
+    let successor = Successor(server.dir.join("server.pid"));
+    ensure!(upgrade(&server.dir, "upgrade")?.status.success(), "{}", server.log());
+    server.ends()?;
+    let taken = sharing()?;
+    let elsewhere = format!("enabled on; listen {}; candidate 127.0.0.1;", taken.local_addr()?);
+    server.rewrite(&with(&elsewhere))?;
+    let new = successor.pid().and_then(|pid| i32::try_from(pid).ok());
+    let new = new.and_then(rustix::process::Pid::from_raw).context("no successor")?;
+    rustix::process::kill_process(new, Signal::HUP)?;
+    server.wait_log("cannot listen for WebRTC over UDP")?;
+    // And what it has from the other it gives up and takes again.
+    for (directives, told) in
+        [("enabled off;", "stopped receiving WebRTC"), (ON, "WebRTC receives at UDP")]
+    {
+        let count = || server.log().matches(told).count();
+        let before = count();
+        server.rewrite(&with(directives))?;
+        rustix::process::kill_process(new, Signal::HUP)?;
+        until(told, || (count() > before).then_some(()))?;
+    }
     Ok(())
 }

@@ -147,12 +147,24 @@ fn a_viewer_that_comes_first_plays_once_there_is_a_publisher() -> Result<()> {
 #[test]
 fn a_browser_plays_by_tcp_where_no_datagram_is_offered() -> Result<()> {
     need!("ffmpeg", "node", "chromium");
-    let server = Start::config("stacks-tcp", TCP_ONLY).ready()?;
+    plays_by_tcp("stacks-tcp", TCP_ONLY)
+}
+
+#[test]
+fn a_browser_plays_by_the_very_port_that_it_asks_at() -> Result<()> {
+    need!("ffmpeg", "node", "chromium");
+    let shared =
+        TCP_ONLY.replace("tcp { enabled on; listen RTC_PORT; }", "tcp { enabled on; listen API; }");
+    plays_by_tcp("stacks-tcp-shared", &shared)
+}
+
+fn plays_by_tcp(name: &str, config: &str) -> Result<()> {
+    let server = Start::config(name, config).ready()?;
     let _publisher = Sample::H264Aac.publish(&server, &server.rtmp("live/livestream"))?;
     server.wait_stream("livestream")?;
     let seen = watch(&server, "viewer", "play", &whep(&server, "livestream")?, 6)?;
     is_well(&seen)?;
-    let answer = seen["sdp"].as_str().context("no answer")?;
+    let answer = seen.get("sdp").and_then(serde_json::Value::as_str).context("no answer")?;
     ensure!(!answer.contains(" udp "), "datagrams are offered: {answer}");
     Ok(())
 }

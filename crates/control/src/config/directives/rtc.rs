@@ -29,8 +29,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "启用监听。`protocol` 为 `tcp` 或 `all` 时告知客户端。",
     ),
     rtc("rtc_server.tcp.listen", Listen).default("8000").since("5").reload(Listener).docs(
-        "TCP port.",
-        "TCP 端口。",
+        "TCP port. May be a port of `http_api` or `http_server`, also with TLS: the first byte of a connection tells which it is for.",
+        "TCP 端口。可与 `http_api` 或 `http_server` 的端口（含 TLS）相同：按连接的第一个字节区分。",
     ),
     rtc("rtc_server.protocol", Choice(&["udp", "tcp", "all"])).default("udp").since("5").docs(
         "Which transports clients are told of: `all` offers UDP first, and TCP for those that cannot.",

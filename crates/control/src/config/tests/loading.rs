@@ -241,6 +241,20 @@ fn what_has_no_effect_is_noted_once() {
 }
 
 #[test]
+fn candidates_that_nobody_could_reach_are_told_with_their_place() {
+    let source = |words: &str| format!("listen 1;\nrtc_server {{\n    candidate {words};\n}}\n");
+    let (_, said) = good(&source("* 0.0.0.0 203.0.113.7 2001:db8::1 live.example.com my_host"));
+    assert!(said.is_empty(), "{said:?}");
+    for word in ["http://203.0.113.7", "203.0.113.7:8000", "999.1.2.3", "foo!!", "[::1]:8000"] {
+        let (_, said) = good(&source(&format!("live.example.com {word}")));
+        let [one] = said.as_slice() else { panic!("{word}: {said:?}") };
+        assert_eq!(one.severity, Severity::Warning);
+        assert!(one.message.contains(&format!("`{word}`")), "{one:?}");
+        assert!(one.one_line().contains(":3:5: "), "{}", one.one_line());
+    }
+}
+
+#[test]
 fn what_does_not_fit_together_is_refused() {
     let vhost = |lines: &str| in_vhost(lines);
     for (source, message) in [

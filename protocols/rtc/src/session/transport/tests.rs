@@ -1,6 +1,8 @@
 //! Two sides over a link that loses and reorders, in virtual time.
 
 mod forgery;
+mod handshakes;
+mod proofs;
 mod roads;
 
 use super::*;
@@ -269,7 +271,10 @@ impl Link {
     /// Whether nothing but checks and data flow: no end, no change of address.
     fn is_calm(&self) -> bool {
         let calm = |event: &Event| {
-            matches!(event, Event::IceConnected { .. } | Event::DtlsConnected { .. })
+            matches!(
+                event,
+                Event::IceConnected { .. } | Event::Proven { .. } | Event::DtlsConnected { .. }
+            )
         };
         self.server_events.iter().all(calm) && self.client_events.iter().all(calm)
     }
@@ -296,7 +301,11 @@ fn two_sides_connect_and_exchange_media() {
     assert_eq!(link.client.selected(), Some((server_addr(), udp(client_addr()))));
     assert!(matches!(
         link.server_events.as_slice(),
-        [Event::IceConnected { .. }, Event::DtlsConnected { version: Version::Dtls13, .. }]
+        [
+            Event::IceConnected { .. },
+            Event::Proven { .. },
+            Event::DtlsConnected { version: Version::Dtls13, .. }
+        ]
     ));
     assert_eq!(link.server.state(), State::Connected);
 }
@@ -367,7 +376,11 @@ fn media_may_be_plain_with_and_without_a_handshake() {
         link.exchange(1);
         assert!(matches!(
             link.server_events.as_slice(),
-            [Event::IceConnected { .. }, Event::DtlsConnected { profile: None, .. }]
+            [
+                Event::IceConnected { .. },
+                Event::Proven { .. },
+                Event::DtlsConnected { profile: None, .. }
+            ]
         ));
     }
 }

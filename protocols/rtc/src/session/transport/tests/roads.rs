@@ -4,13 +4,24 @@ use super::*;
 use crate::wire::stun::{Class, Message, Writer};
 
 /// A check as a browser sends it.
-fn checks(number: u8, nominate: bool) -> Vec<u8> {
+pub(super) fn checks(number: u8, nominate: bool) -> Vec<u8> {
     let writer = Writer::new(Class::Request, [number; 12])
         .username(&credentials("server").ufrag, &credentials("client").ufrag)
         .priority(1)
         .controlling(9);
     let writer = if nominate { writer.use_candidate() } else { writer };
     writer.finish(Some(credentials("server").pwd.as_bytes()))
+}
+
+/// The answer to a question of the server, as who has that password gives it.
+pub(super) fn answers(question: &[u8], who: &str) -> Vec<u8> {
+    let asked = Message::decode(question).unwrap();
+    assert_eq!(asked.class, Class::Request);
+    assert_eq!(asked.fragments(), Some(("clientfrag", "serverfrag")));
+    assert!(asked.verify(credentials("client").pwd.as_bytes()) && asked.controlled.is_some());
+    Writer::new(Class::Success, asked.transaction)
+        .mapped(server_addr())
+        .finish(Some(credentials(who).pwd.as_bytes()))
 }
 
 #[test]
@@ -25,7 +36,10 @@ fn a_nominated_address_takes_over_without_a_break() {
     assert_eq!(early, Incoming::Dropped(Drop::Unvalidated));
     // A check alone validates, and does not move the session.
     assert_eq!(link.server.handle(link.now, moved, via, &mut checks(1, false)), Incoming::Nothing);
-    assert_eq!(link.server.poll_transmit().map(|t| t.to), Some(moved));
+    let (reply, question) = (link.server.poll_transmit(), link.server.poll_transmit());
+    assert_eq!([&reply, &question].map(|t| t.as_ref().unwrap().to), [moved; 2]);
+    let mut answer = answers(&question.unwrap().bytes, "client");
+    assert_eq!(link.server.handle(link.now, moved, via, &mut answer), Incoming::Nothing);
     assert_eq!(link.server.selected(), Some((client_addr(), via)));
     let got = link.server.handle(link.now, moved, via, &mut packet.clone()).is_media();
     assert!(got);
@@ -40,6 +54,8 @@ fn a_nominated_address_takes_over_without_a_break() {
 #[test]
 fn a_peer_that_moves_is_followed_once_its_old_address_is_silent() {
     let mut link = Link::connected(PLAN);
+    // The answer to the nomination is on its way.
+    link.run(Duration::from_secs(1));
     link.client_addr = addr("192.0.2.50:1234");
     link.run(Duration::from_secs(4));
     assert_eq!(link.server.selected().unwrap().0, client_addr());
