@@ -247,10 +247,10 @@ fn count(lines: &[String]) -> Tests {
     let mut all = Tests::default();
     for line in lines {
         let line = without_colours(line);
-        let line = line.trim();
+        // What a failed test printed is indented, and has a line of the same words.
         let numbers = if let Some(rest) = line.strip_prefix("test result: ") {
             rest
-        } else if let Some(rest) = line.strip_prefix("Summary [") {
+        } else if let Some(rest) = line.trim_start().strip_prefix("Summary [") {
             rest
         } else {
             continue;
@@ -296,6 +296,7 @@ mod tests {
             "     Summary [   0.004s] 7 tests run: 6 passed (1 slow), 1 failed, 3 skipped"
                 .to_owned(),
             "\x1b[32;1m     Summary\x1b[0m [   0.004s] 5 tests run: 5 passed, 0 skipped".to_owned(),
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured".to_owned(),
             "test foo ... ok".to_owned(),
         ];
         assert_eq!(count(&lines), Tests { passed: 23, failed: 2, skipped: 5 });
