@@ -26,10 +26,12 @@ fn lie_at_pictures(texts: &[&Value]) -> Result<()> {
     let shown = |one: &&&Value| one.get("within") == Some(&Value::Bool(true));
     let timed: Vec<_> = texts.iter().filter(shown).collect();
     ensure!(timed.len() >= 4, "too few lie within what was shown: {texts:?}");
-    for text in timed {
-        // Two pictures of 25 in a second.
-        ensure!(number(text, "/away")? <= 7_200.0, "{text}");
-    }
+    let mut away = timed.iter().map(|text| number(text, "/away")).collect::<Result<Vec<_>>>()?;
+    away.sort_by(f64::total_cmp);
+    // Two pictures of 25 in a second. A browser that starves leaves single pictures out, and the
+    // nearest that it showed may then be further away.
+    ensure!(away.get(away.len() / 2).is_some_and(|median| *median <= 7_200.0), "{timed:?}");
+    ensure!(away.last().is_some_and(|most| *most <= 45_000.0), "{timed:?}");
     Ok(())
 }
 
