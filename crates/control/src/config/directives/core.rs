@@ -24,8 +24,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
             "承载媒体的工作线程数；`0` 表示等于进程可用的核数，会考虑 CPU 亲和性与容器配额。",
         ),
     Directive::new("io_uring", Bool).default("off").since("millrace").reload(AtStart).docs(
-        "Send to players in batches by the kernel's io_uring, not one system call for each. Saves processor time where a worker has many players; those on TLS or HTTP/2 are served as before. Needs Linux 5.6 (6.1 for the most of it) and a container that allows it; where it cannot be used the log says why and plain sends are used.",
-        "通过内核的 io_uring 批量向播放端发送，而不是每个播放端一次系统调用。每个工作线程播放端很多时可节省处理器时间；TLS 与 HTTP/2 的播放端仍按原方式发送。需要 Linux 5.6（6.1 起效果最好）以及允许它的容器；无法使用时日志说明原因，并改用普通发送。",
+        "Send to players in batches by the kernel's io_uring, not one system call for each. Saves processor time where a worker has many players; those on TLS or HTTP/2 are served as before, and those on WebRTC share calls with and without it. Needs Linux 5.6 (6.1 for the most of it) and a container that allows it; where it cannot be used the log says why and plain sends are used.",
+        "通过内核的 io_uring 批量向播放端发送，而不是每个播放端一次系统调用。每个工作线程播放端很多时可节省处理器时间；TLS 与 HTTP/2 的播放端仍按原方式发送；WebRTC 播放端无论是否打开都合并发送。需要 Linux 5.6（6.1 起效果最好）以及允许它的容器；无法使用时日志说明原因，并改用普通发送。",
     ),
     Directive::new("max_connections", Int).default("1000").range(1.0, MANY).reload(Live).docs(
         "Most client connections at a time, all protocols together. One more is accepted and closed at once. The server refuses to start when the limit of open files is too low for what is written here; for the default it only warns.",

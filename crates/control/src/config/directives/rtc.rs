@@ -156,8 +156,8 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "此时保留 B 帧。浏览器播放会卡顿。",
     ),
     rtc("vhost.rtc.keep_avc_nalu_sei", Bool).default("on").since("6").docs(
-        "Keep SEI of H.264 then.",
-        "此时保留 H.264 的 SEI。",
+        "Keep SEI of H.264 and H.265 then: text, captions, recovery points. Picture timing and buffering periods, which no browser reads and which would be a packet more for each picture, are left out in any case.",
+        "此时保留 H.264 与 H.265 的 SEI：文本、字幕、恢复点。图像定时与缓冲周期信息浏览器不读取，且每帧会多出一个包，因此总是略去。",
     ),
     rtc("vhost.rtc.opus_bitrate", Int).default("48000").range(8000.0, 320_000.0).since("5").docs(
         "Bitrate of the Opus that is made then, bit/s.",
