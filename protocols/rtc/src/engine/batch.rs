@@ -150,7 +150,12 @@ impl Batch {
             }
             Road::Udp(socket, path) => {
                 let bytes = self.bytes.get(bytes).unwrap_or(&[]);
-                socket.send(path.to, path.from, bytes, self.segment)
+                match socket.send(path.to, path.from, bytes, self.segment) {
+                    Sent::Failed if self.packets > 1 => {
+                        one_by_one(socket, path, bytes, self.segment)
+                    }
+                    sent => sent,
+                }
             }
             Road::Tcp(connection) => {
                 let bytes = self.bytes.get(bytes).unwrap_or(&[]);
@@ -211,8 +216,7 @@ impl Batch {
                 let sent = match results.get(at) {
                     Some(uring::Sent::Taken(_)) => Sent::Yes,
                     Some(uring::Sent::Full) => Sent::NoRoom,
-                    // What does not work for many may do so alone.
-                    _ => send.socket.send(send.path.to, send.path.from, bytes, send.segment),
+                    _ => one_by_one(&send.socket, &send.path, bytes, send.segment),
                 };
                 let mut tally = Tally::default();
                 tally.add(sent, send.packets, bytes.len());
@@ -231,6 +235,19 @@ impl Batch {
         self.packets = 0;
         self.closed = false;
     }
+}
+
+/// Some ways take no packets that are yet to be cut (a tunnel, a device without checksums): they
+/// take each by itself.
+fn one_by_one(socket: &Socket, path: &Path, bytes: &[u8], segment: usize) -> Sent {
+    let mut all = Sent::Yes;
+    for packet in bytes.chunks(segment.max(1)) {
+        match socket.send(path.to, path.from, packet, packet.len()) {
+            Sent::Yes => {}
+            sent => all = sent,
+        }
+    }
+    all
 }
 
 impl Tally {
@@ -339,5 +356,27 @@ mod tests {
         batch.flush(&Road::Udp(&socket, path), &mut tally);
         assert_eq!((tally.calls, tally.packets, tally.bytes), (1, 1, 30));
         assert_eq!(peer.recv(&mut [0; 100]).unwrap(), 30);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_cut_on_its_way_goes_one_by_one() {
+        let socket = socket();
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let path = Path { to: peer.local_addr().unwrap(), from: None };
+        for gathers in [false, true] {
+            // More than any kernel cuts.
+            let mut batch = Batch::new(1000, None);
+            if gathers {
+                batch.gather();
+            }
+            assert!((0..200).all(|_| put(&mut batch, 10)));
+            let mut tally = Tally::default();
+            batch.flush(&Road::Udp(&socket, path), &mut tally);
+            batch.send_gathered(|sent| tally = tally.and(sent));
+            assert_eq!((tally.packets, tally.bytes, tally.failed), (200, 2000, 0));
+            let got = std::iter::from_fn(|| peer.recv(&mut [0; 100]).ok());
+            assert_eq!(got.filter(|size| *size == 10).count(), 200);
+        }
     }
 }
