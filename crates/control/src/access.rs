@@ -250,12 +250,6 @@ impl Gate for Access {
         });
         Box::pin(std::future::ready(ready))
     }
-
-    fn close_listeners(&self) {}
-
-    fn sockets(&self) -> Vec<std::net::TcpListener> {
-        Vec::new()
-    }
 }
 
 /// An asking from 192.0.2.1 at the time 1000.

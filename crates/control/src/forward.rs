@@ -273,10 +273,4 @@ impl Gate for Forwards {
         let ready: Box<dyn Prepared> = Box::new(Ready(self.clone(), config.clone()));
         Box::pin(std::future::ready(Ok(ready)))
     }
-
-    fn close_listeners(&self) {}
-
-    fn sockets(&self) -> Vec<std::net::TcpListener> {
-        Vec::new()
-    }
 }

@@ -106,12 +106,6 @@ impl Gate for LogHandle {
         let new: Box<dyn Prepared> = Box::new(NewLevel(self.clone(), Options::new(config).level));
         Box::pin(std::future::ready(Ok(new)))
     }
-
-    fn close_listeners(&self) {}
-
-    fn sockets(&self) -> Vec<std::net::TcpListener> {
-        Vec::new()
-    }
 }
 
 struct NewLevel(LogHandle, LevelFilter);

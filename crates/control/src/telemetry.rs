@@ -394,12 +394,6 @@ impl Gate for Telemetry {
         let ready: Box<dyn Prepared> = Box::new(Ready(self.clone(), config.clone()));
         Box::pin(std::future::ready(Ok(ready)))
     }
-
-    fn close_listeners(&self) {}
-
-    fn sockets(&self) -> Vec<std::net::TcpListener> {
-        Vec::new()
-    }
 }
 
 #[cfg(test)]

@@ -87,9 +87,12 @@ pub trait Gate: Send + Sync {
     /// sees to it that those of the sessions that are here still come here.
     fn expect_successor(&self, _expected: bool) {}
 
-    /// Stops taking new sessions; those that are there go on.
-    fn close_listeners(&self);
+    /// Stops taking new sessions; those that are there go on. Nothing, where none are taken.
+    fn close_listeners(&self) {}
 
-    /// Further descriptors of its listening sockets, for a process that takes over.
-    fn sockets(&self) -> Vec<std::net::TcpListener>;
+    /// Further descriptors of its listening sockets, for a process that takes over. None, where it
+    /// listens at none.
+    fn sockets(&self) -> Vec<std::net::TcpListener> {
+        Vec::new()
+    }
 }
