@@ -145,7 +145,8 @@ fn accept<'a>(
     codec::choose(section, kind, ask)
 }
 
-fn bare(section: &MediaDescription, index: usize, kind: Kind) -> Media {
+/// A section of which nothing is agreed on yet.
+pub(super) fn bare(section: &MediaDescription, index: usize, kind: Kind) -> Media {
     Media {
         kind,
         mid: section.mid().unwrap_or_default().to_owned(),

@@ -244,25 +244,7 @@ fn take(
     index: usize,
     kind: Kind,
 ) -> Result<Media, NegotiateError> {
-    let mut media = Media {
-        kind,
-        mid: ours.mid().unwrap_or_default().to_owned(),
-        index,
-        direction: Direction::Inactive,
-        payloads: Vec::new(),
-        red: None,
-        ulpfec: None,
-        flexfec: None,
-        extensions: Extensions::default(),
-        rtcp_rsize: false,
-        remote: Vec::new(),
-        sim: Vec::new(),
-        rids: Vec::new(),
-        ssrc: None,
-        rtx_ssrc: None,
-        fec_ssrc: None,
-        refused: None,
-    };
+    let mut media = super::answer::bare(ours, index, kind);
     let theirs_to = remote::direction(answer, theirs);
     if theirs.port == 0 || theirs_to == Direction::Inactive {
         media.refused = Some(Refused::ByPeer);
