@@ -2,8 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use container::amf::{self, Limits};
 use hub::Stream;
-use media::{Codec, Kind};
+use media::{Codec, Frame, Kind};
 
 use super::log::{AUDIO, VIDEO};
 use super::relay::Relay;
@@ -47,15 +48,32 @@ pub(crate) const fn becomes_opus(codec: Codec) -> bool {
 /// AAC, the number by which the cache for joiners decides it, and SRS.
 const SOUND_ALONE: u64 = 115;
 
+/// What metadata name of a stream that has pictures (FLV version 10.1 E.5, Enhanced RTMP 2).
+const OF_PICTURES: [&str; 6] =
+    ["videocodecid", "width", "height", "videodatarate", "framerate", "videoTrackIdInfoMap"];
+
 /// Whether a stream has no pictures: by what its publisher of WebRTC agreed to or, for others, by
-/// what came of it.
+/// what came of it or what its metadata name.
 pub(crate) fn is_sound_alone(stream: &Stream, relay: Option<&Relay>) -> bool {
     if let Some(relay) = relay {
         return relay.tracks.iter().all(|track| track.codec.kind() == Kind::Audio);
     }
+    let headers = stream.headers();
+    if headers.has_video {
+        return false;
+    }
     let tracks = stream.tracks();
     let heard = tracks.iter().any(|t| t.codec.kind() == Kind::Audio && t.frames >= SOUND_ALONE);
-    heard && tracks.iter().all(|track| track.codec.kind() != Kind::Video)
+    heard || headers.metadata.as_deref().is_some_and(names_sound_alone)
+}
+
+/// Whether metadata name a coding of sound and nothing of pictures, as encoders without them do.
+fn names_sound_alone(metadata: &Frame) -> bool {
+    let values = amf::decode_all(&metadata.payload, &Limits::default()).unwrap_or_default();
+    values.get(1).is_some_and(|named| {
+        named.get("audiocodecid").is_some()
+            && OF_PICTURES.iter().all(|key| named.get(key).is_none())
+    })
 }
 
 /// What a viewer would get of a stream that another protocol publishes; nothing while that is not
@@ -80,4 +98,40 @@ pub(crate) fn bridged(stream: &Stream) -> Option<Vec<Track>> {
         }
     }
     (!tracks.is_empty()).then_some(tracks)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use container::amf::Value;
+    use media::{Flags, Timestamp};
+
+    use super::*;
+
+    fn named(keys: &[&str]) -> Frame {
+        let named = keys.iter().map(|key| ((*key).into(), Value::Number(10.0)));
+        let values = [Value::String("onMetaData".to_owned()), Value::EcmaArray(named.collect())];
+        let mut payload = Vec::new();
+        amf::encode_all(&values, &mut payload);
+        Frame {
+            codec: Codec::ScriptData,
+            track: 0,
+            flags: Flags::CONFIG,
+            tag: 0,
+            dts: Timestamp::ZERO,
+            pts: Timestamp::ZERO,
+            payload: payload.into(),
+        }
+    }
+
+    #[test]
+    fn metadata_of_sound_alone_name_its_coding_and_nothing_of_pictures() {
+        assert!(names_sound_alone(&named(&["audiocodecid", "audiodatarate", "encoder"])));
+        for key in OF_PICTURES {
+            assert!(!names_sound_alone(&named(&["audiocodecid", key])), "{key}");
+        }
+        assert!(!names_sound_alone(&named(&["encoder"])));
+        let noise = Frame { payload: Bytes::from_static(&[3, 0, 1]), ..named(&[]) };
+        assert!(!names_sound_alone(&noise));
+    }
 }
