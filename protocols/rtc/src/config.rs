@@ -205,6 +205,8 @@ pub struct RtcVhost {
     pub pli_for_rtmp: Duration,
     /// `aac_bitrate`: of the AAC made of its sound, bit/s. Default 48,000.
     pub aac_bitrate: u32,
+    /// `keep_opus`: its Opus is not made AAC. Default off.
+    pub keep_opus: bool,
 }
 
 impl RtcVhost {
@@ -235,6 +237,7 @@ impl RtcVhost {
             rtc_to_rtmp: rtc.bool("rtc_to_rtmp"),
             pli_for_rtmp: rtc.seconds("pli_for_rtmp"),
             aac_bitrate: rate("aac_bitrate"),
+            keep_opus: rtc.bool("keep_opus"),
         }
     }
 }

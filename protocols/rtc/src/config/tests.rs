@@ -40,6 +40,7 @@ fn the_defaults_are_those_of_srs() {
     assert_eq!(vhost.stun_timeout, Duration::from_secs(30));
     assert_eq!((vhost.dtls_role, vhost.dtls_version), (DtlsRole::Passive, DtlsVersion::Auto));
     assert_eq!((vhost.opus_bitrate, vhost.aac_bitrate), (48_000, 48_000));
+    assert!(!vhost.keep_opus);
 }
 
 #[test]

@@ -381,6 +381,7 @@ impl Making<'_> {
             to_frames: self.rules.rtc_to_rtmp,
             pli_every_us: u64::try_from(self.key_every.as_micros()).unwrap_or(6_000_000),
             aac_bitrate: self.rules.aac_bitrate,
+            keep_opus: self.rules.keep_opus,
             nack: self.rules.nack,
             twcc: self.rules.twcc,
             drop_for_pt: self.rules.drop_for_pt,

@@ -47,6 +47,8 @@ pub(crate) struct PublishRules {
     pub(crate) pli_every_us: u64,
     /// Of AAC that is made of its sound, bit/s.
     pub(crate) aac_bitrate: u32,
+    /// None is made of its Opus.
+    pub(crate) keep_opus: bool,
     /// Lost packets are asked for.
     pub(crate) nack: bool,
     /// Congestion feedback is given.
@@ -118,7 +120,7 @@ impl Publishing {
                 }
             }
         }
-        let aac_bitrate = rules.aac_bitrate;
+        let sound = Sound::new(rules.aac_bitrate, rules.keep_opus);
         let sizes = agreed.video().map_or(0, |media| media.rids.len());
         let bridged = VIDEO.saturating_add(u8::try_from(sizes.saturating_sub(1)).unwrap_or(0));
         Self {
@@ -134,7 +136,7 @@ impl Publishing {
             mapper: Mapper::new(),
             feedback: twcc,
             packets: Packets::default(),
-            sound: Sound::new(aac_bitrate),
+            sound,
             made: Vec::new(),
             wanted: Vec::new(),
             ssrc,

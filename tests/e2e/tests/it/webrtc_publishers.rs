@@ -319,6 +319,28 @@ fn av1_and_vp9_of_a_browser_travel_by_enhanced_rtmp() -> Result<()> {
 }
 
 #[test]
+fn opus_that_is_kept_travels_by_enhanced_flv_and_in_transport_streams() -> Result<()> {
+    need!("ffmpeg", "newer ffmpeg", "node", "chromium");
+    let newer = std::env::var("MILLRACE_NEWER_FFMPEG")?;
+    let keep = NO_HLS.replace("rtc_to_rtmp on;", "rtc_to_rtmp on; keep_opus on;");
+    let keep = keep.replace("MORE", "").replace(".flv;", ".ts;");
+    let server = Start::config("webrtc-opus", &keep).ready()?;
+    let camera = browser(&["publish", &whip(&server, "camera")?, "40", "h264"])?;
+    let _camera = Program::start(camera, &server.dir, "camera")?;
+    server.wait_stream("camera")?;
+    let (ts, rtmp) = (server.http("live/camera.ts"), server.rtmp("live/camera"));
+    for (ffmpeg, url) in [("ffmpeg", ts), (&newer, rtmp)] {
+        let mut decode = command(ffmpeg, ["-xerror", "-i", &url, "-t", "3", "-f", "null", "-"]);
+        decode.arg("-hide_banner");
+        let told = run(decode, &server.dir, "decode", e2e::PATIENCE)?.well()?.stderr;
+        let comes = |what| told.contains(what);
+        ensure!(comes("Video: h264") && comes("Audio: opus"), "{url}: {told}");
+        ensure!(comes("48000 Hz, stereo"), "{url}: {told}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_browser_is_asked_for_a_key_frame_as_often_as_pli_for_rtmp_says() -> Result<()> {
     need!("ffprobe", "node", "chromium");
     let often = NO_HLS.replace("rtc_to_rtmp on;", "rtc_to_rtmp on; pli_for_rtmp 2;");

@@ -175,6 +175,10 @@ pub(super) const DIRECTIVES: &[Directive] = &[
         "Bitrate of the AAC that is made then, bit/s.",
         "此时所转 AAC 的码率（bit/s）。",
     ),
+    rtc("vhost.rtc.keep_opus", Bool).default("off").since("millrace").docs(
+        "Keep Opus as it is then, for players that know it: Enhanced RTMP and FLV, MPEG-TS, recordings in FLV and MP4, forwarded streams. Players that do not, Safari's HLS among them, hear nothing.",
+        "此时保留 Opus 不转码，供支持它的播放端使用：Enhanced RTMP 与 FLV、MPEG-TS、FLV 与 MP4 录制、转推。不支持 Opus 的播放端（如 Safari 的 HLS）没有声音。",
+    ),
     rtc("vhost.rtc.init_rate_from_sdp", Bool).default("off").since("7").ignored().docs(
         "Accepted: clock rates are always taken from the SDP.",
         "可写但不起作用：时钟频率总取自 SDP。",

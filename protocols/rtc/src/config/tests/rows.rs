@@ -47,4 +47,5 @@ pub(crate) const ROWS: &[Directive] = &[
     Directive::new("vhost.rtc.rtc_to_rtmp", Bool).default("off"),
     Directive::new("vhost.rtc.pli_for_rtmp", FloatSeconds).default("6.0"),
     Directive::new("vhost.rtc.aac_bitrate", Int).default("48000"),
+    Directive::new("vhost.rtc.keep_opus", Bool).default("off"),
 ];

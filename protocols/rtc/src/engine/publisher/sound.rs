@@ -1,11 +1,13 @@
-//! Sound of a publisher for everybody but viewers of WebRTC: made AAC, while somebody takes it.
+//! Sound of a publisher for everybody but viewers of WebRTC: made AAC, while somebody takes it, or
+//! Opus as it came, if that is to be kept.
 //!
 //! While nobody does, what the cache for joiners would hold of it waits as it came. Who comes then
 //! hears the sound that belongs to the first picture that it gets, as if it had always been made.
 
 use std::collections::VecDeque;
 
-use media::{Frame, Timestamp};
+use media::opus::{OpusHead, SAMPLE_RATE};
+use media::{Codec, Flags, Frame, Timestamp};
 use transcode::{AacOptions, Error, ToAac};
 
 /// Sound is made for so long after the last one who took it has left, and from the first block on:
@@ -25,9 +27,18 @@ const BEFORE_US: i64 = 100_000;
 /// Blocks that are kept where no pictures are cached.
 const BEFORE_BLOCKS: usize = 5;
 
+/// What RTP calls Opus (RFC 7587 section 7): two channels at 48 kHz, whatever is in the packets.
+/// Nothing is left out at the start: a decoder comes into the midst of the sound.
+const HEAD: OpusHead =
+    OpusHead { channels: 2, pre_skip: 0, input_rate: SAMPLE_RATE, gain: 0, mapping_family: 0 };
+
 /// See the module.
 pub(super) struct Sound {
     aac: ToAac,
+    /// Opus stays what it is.
+    keep_opus: bool,
+    /// It has been said what it is.
+    told: bool,
     waiting: VecDeque<Frame>,
     /// It is made until then; not known before the first block.
     until_us: Option<u64>,
@@ -37,10 +48,12 @@ pub(super) struct Sound {
 }
 
 impl Sound {
-    /// AAC of `bitrate` bit/s.
-    pub(super) fn new(bitrate: u32) -> Self {
+    /// AAC of `bitrate` bit/s, of Opus too unless that is kept.
+    pub(super) fn new(bitrate: u32, keep_opus: bool) -> Self {
         Self {
             aac: ToAac::new(AacOptions { bitrate }),
+            keep_opus,
+            told: false,
             waiting: VecDeque::new(),
             until_us: None,
             asleep: false,
@@ -69,6 +82,14 @@ impl Sound {
         now_us: u64,
         out: &mut Vec<Frame>,
     ) -> Result<(), Error> {
+        if self.keep_opus && frame.codec == Codec::Opus {
+            if !std::mem::replace(&mut self.told, true) {
+                let payload = HEAD.encode().unwrap_or_default().to_vec().into();
+                out.push(Frame { flags: Flags::CONFIG, payload, ..frame.clone() });
+            }
+            out.push(frame);
+            return Ok(());
+        }
         let until = *self.until_us.get_or_insert(now_us.saturating_add(LINGER_US));
         if wanted {
             self.until_us = Some(now_us.saturating_add(LINGER_US));

@@ -36,7 +36,7 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        Self { blocks: opus(), sound: Sound::new(48_000), at: 0, out: Vec::new() }
+        Self { blocks: opus(), sound: Sound::new(48_000, false), at: 0, out: Vec::new() }
     }
 
     /// So many blocks at the speed of life, a key frame every 2 s; what was made of them.
@@ -122,4 +122,32 @@ fn what_waits_is_bounded() {
     rig.run(0, false, false, true);
     rig.run(3_000, false, false, true);
     assert_eq!(rig.sound.waiting.len(), MOST_WAITING);
+}
+
+#[test]
+fn opus_that_is_kept_goes_on_as_it_came_behind_its_head() {
+    let mut rig = Rig::new();
+    rig.sound = Sound::new(48_000, true);
+    // For nobody too: it costs nothing.
+    let kept = rig.run(300, false, true, true);
+    assert_eq!(kept.len(), 301);
+    assert!(kept[0].is_config());
+    assert_eq!(OpusHead::decode(&kept[0].payload), Ok(HEAD));
+    for (n, frame) in kept[1..].iter().enumerate() {
+        assert_eq!((frame.codec, frame.dts.as_millis()), (Codec::Opus, n as i64 * 20));
+        assert_eq!(frame.payload, rig.blocks[n % rig.blocks.len()].payload);
+    }
+    assert!(rig.run(10, true, true, true).iter().all(Frame::is_media));
+}
+
+#[test]
+fn other_sound_than_opus_is_made_aac_where_opus_is_kept() {
+    let mut rig = Rig::new();
+    rig.sound = Sound::new(48_000, true);
+    let payload = vec![0x55; 160];
+    for block in &mut rig.blocks {
+        *block = Frame { codec: Codec::G711U, payload: payload.clone().into(), ..block.clone() };
+    }
+    let made = rig.run(50, true, true, true);
+    assert!(made.len() > 2 && made.iter().all(|frame| frame.codec == Codec::Aac));
 }
