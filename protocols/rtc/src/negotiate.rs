@@ -148,9 +148,10 @@ pub struct Options {
     pub setup: Setup,
     /// Whether we say `a=ice-lite`.
     pub ice_lite: bool,
-    /// A player who comes before the publisher is answered one payload type of each coding, the
-    /// preferred first, so that whatever comes can be sent. Without it, just one.
-    pub several_if_unknown: bool,
+    /// A player is answered one payload type of each coding, that of the stream first or, before
+    /// there is one, the preferred: whatever a next publisher brings can be sent. Without it, just
+    /// one.
+    pub several: bool,
 }
 
 impl Default for Options {
@@ -170,7 +171,7 @@ impl Default for Options {
             dtls: true,
             setup: Setup::Passive,
             ice_lite: true,
-            several_if_unknown: true,
+            several: true,
         }
     }
 }
@@ -271,7 +272,7 @@ pub struct Media {
     /// Ours.
     pub direction: Direction,
     /// What may be sent, the preferred first; empty if the section was refused. More than one only
-    /// as [`Options::several_if_unknown`] says.
+    /// as [`Options::several`] says.
     pub payloads: Vec<Payload>,
     /// RED: for sound of Opus, for pictures of ULPFEC.
     pub red: Option<u8>,

@@ -24,7 +24,7 @@ use super::admission::Place;
 use super::allowance::Allowance;
 use super::batch::{Path, Road};
 use super::clock::ntp_of_us;
-use super::log::{PacketLog, VIDEO};
+use super::log::{AUDIO, PacketLog, VIDEO};
 use super::player::Player;
 use super::publisher::Publishing;
 use super::shard::RtcShard;
@@ -422,10 +422,19 @@ impl Peer {
             note.push_str(super::advice(state));
         }
         for media in &body.agreed.media {
-            let kind = if media.kind == Kind::Audio { "audio" } else { "video" };
-            match (&media.refused, media.payloads.first()) {
+            let (kind, lane) =
+                if media.kind == Kind::Audio { ("audio", AUDIO) } else { ("video", VIDEO) };
+            let live = match &body.role {
+                Role::Play(playing) => playing.stream.log.borrow().codec(lane),
+                Role::Publish(_) => None,
+            };
+            let known = |codec| media.payloads.iter().any(|payload| payload.codec == codec);
+            match (&media.refused, live.or(media.payloads.first().map(|payload| payload.codec))) {
                 (Some(why), _) => note.push_str(&format!("; no {kind}: {why}")),
-                (None, Some(payload)) => note.push_str(&format!("; {kind} {}", payload.codec)),
+                (None, Some(codec)) if known(codec) => note.push_str(&format!("; {kind} {codec}")),
+                (None, Some(codec)) => note.push_str(&format!(
+                    "; no {kind}: the publisher sends {codec} now, which the client did not offer"
+                )),
                 (None, None) => {}
             }
         }
@@ -457,10 +466,12 @@ impl Peer {
 
     /// What comes is of another source.
     pub(crate) fn restart(&self, log: &PacketLog) {
-        if let Role::Play(playing) = &mut self.body.borrow_mut().role {
+        let mut body = self.body.borrow_mut();
+        if let Role::Play(playing) = &mut body.role {
             playing.player.restart();
             playing.player.place(log, false);
         }
+        self.note(&body);
     }
 
     /// Sender reports of a viewer's lines.

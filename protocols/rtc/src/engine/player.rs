@@ -56,6 +56,15 @@ pub(crate) struct Format {
     pub(crate) rtx: Option<u8>,
 }
 
+/// Ticks per second of the timestamps of a coding.
+const fn clock_of(codec: Codec) -> u32 {
+    match codec {
+        Codec::Opus => 48_000,
+        Codec::G711A | Codec::G711U => 8_000,
+        _ => 90_000,
+    }
+}
+
 /// An outgoing line of media: one SSRC of the viewer.
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -115,7 +124,7 @@ impl Line {
             next_rtx: first_rtx,
             last_time: 0,
             last_us: 0,
-            clock: if lane == AUDIO { 48_000 } else { 90_000 },
+            clock: clock_of(if lane == AUDIO { Codec::Opus } else { Codec::H264 }),
             told: None,
             started: false,
             skips: false,
@@ -143,6 +152,7 @@ impl Line {
         };
         let same_coding = self.payload_type == format.payload_type;
         self.payload_type = format.payload_type;
+        self.clock = clock_of(format.codec);
         self.rtx = self.rtx_ssrc.zip(format.rtx);
         self.before = self.now.filter(|_| same_coding);
         let shift = self.next.wrapping_sub(entry.seq);

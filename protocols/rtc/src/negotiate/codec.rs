@@ -177,22 +177,25 @@ pub(super) fn choose<'a>(
     let tracks = ask.available.as_deref().unwrap_or_default();
     let mut tracks: Vec<_> = tracks.iter().filter(|track| track.codec.kind() == kind).collect();
     tracks.sort_by_key(|track| track.codec != prefer);
+    let mut found = Vec::new();
     if ask.intent == Intent::Play
         && let Some(first) = tracks.first()
     {
-        let found = tracks.iter().find_map(|track| best(&offered, track.codec, Some(track)));
+        let live = tracks.iter().find_map(|track| best(&offered, track.codec, Some(track)));
         let refused = || Refused::Codec { stream: first.codec, offered: names(section) };
-        return found.map(|found| vec![found]).ok_or_else(refused);
+        found.push(live.ok_or_else(refused)?);
     }
     let order: &[Codec] = match kind {
         Kind::Audio => &[Codec::Opus, Codec::G711A, Codec::G711U],
         _ => &[Codec::H264, Codec::H265, Codec::Av1, Codec::Vp9, Codec::Vp8],
     };
     let others = order.iter().copied().filter(|codec| *codec != prefer);
-    let mut found =
-        std::iter::once(prefer).chain(others).filter_map(|codec| best(&offered, codec, None));
-    let several = ask.intent == Intent::Play && ask.options.several_if_unknown;
-    let found: Vec<_> = if several { found.collect() } else { found.next().into_iter().collect() };
+    let most = if ask.intent == Intent::Play && ask.options.several { order.len() } else { 1 };
+    for codec in std::iter::once(prefer).chain(others) {
+        if found.len() < most && found.iter().all(|known| known.codec != codec) {
+            found.extend(best(&offered, codec, None));
+        }
+    }
     if found.is_empty() {
         return Err(Refused::NoCodec { offered: names(section) });
     }

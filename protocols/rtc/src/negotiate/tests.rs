@@ -124,7 +124,10 @@ fn a_player_is_answered_the_way_srs_does_it() {
         a=rtpmap:96 H264/90000\r\na=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\n\
         a=fmtp:96 profile-level-id=42E01F;packetization-mode=1;x-other=1\r\n\
         a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\na=rtpmap:98 VP8/90000\r\n";
-    let answered = answered(text, &play(Track::new(Codec::H264)));
+    // SRS knows nothing of a next publisher's coding.
+    let mut ask = play(Track::new(Codec::H264));
+    ask.options.several = false;
+    let answered = answered(text, &ask);
     let video = answered.negotiated.video().unwrap();
     let (ssrc, rtx) = (video.ssrc.unwrap(), video.rtx_ssrc.unwrap());
     let fingerprint = vec!["AB"; 32].join(":");
@@ -192,8 +195,22 @@ fn a_player_before_the_publisher_may_be_sent_any_coding_it_offered() {
     let video = answered(CHROMIUM_PLAY, &ask).negotiated.video().unwrap().clone();
     let codecs: Vec<_> = video.payloads.iter().map(|payload| payload.codec).collect();
     assert_eq!(codecs, [Codec::H264, Codec::H265, Codec::Av1, Codec::Vp9, Codec::Vp8]);
-    ask.options.several_if_unknown = false;
+    ask.options.several = false;
     assert_eq!(answered(CHROMIUM_PLAY, &ask).negotiated.video().unwrap().payloads.len(), 1);
+}
+
+#[test]
+fn a_player_may_be_sent_what_the_next_publisher_brings_too() {
+    let codecs = |ask: &Ask| {
+        let answered = answered(CHROMIUM_PLAY, ask);
+        let video = answered.negotiated.video().unwrap();
+        video.payloads.iter().map(|payload| payload.codec).collect::<Vec<_>>()
+    };
+    let mut ask = play(Track::new(Codec::Vp9));
+    let all = [Codec::Vp9, Codec::H264, Codec::H265, Codec::Av1, Codec::Vp8];
+    assert_eq!(codecs(&ask), all, "that of the stream first");
+    ask.options.several = false;
+    assert_eq!(codecs(&ask), [Codec::Vp9]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Sound that carries what came before it (RFC 2198), for viewers who lose some of it.
 
+use media::Codec;
 use rtp::fec::red;
 
 use super::{Line, Player};
@@ -64,6 +65,8 @@ impl Line {
         entry: &Entry,
         seq: u64,
     ) -> Option<Carried<'a>> {
+        // The browser's RED is of Opus alone (its `fmtp` names it).
+        self.now.filter(|map| map.codec == Codec::Opus)?;
         let redundancy = self.redundancy.as_mut().filter(|redundancy| redundancy.blocks > 0)?;
         redundancy.since.get_or_insert(seq);
         let (from, own) = (self.now.map_or(seq, |map| map.from), self.payload_type);
