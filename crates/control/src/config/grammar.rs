@@ -244,7 +244,8 @@ impl Parser<'_> {
 
     fn open_block(&mut self, here: Span) {
         // A nameless block is entered all the same, so that its end fits.
-        let node = self.directive('{', here).unwrap_or_else(|| Node::block("", &[]));
+        let node = self.directive('{', here);
+        let node = node.unwrap_or_else(|| Node { span: here, ..Node::block("", &[]) });
         if self.open.len() >= MAX_DEPTH {
             // Nothing that follows can be told apart any more.
             self.fail(Mistake::TooDeep, here);

@@ -71,6 +71,8 @@ fn a_directive_must_end_on_its_line() {
 #[test]
 fn braces_must_fit() {
     assert_eq!(mistakes("a {\nb {\n}"), [(Mistake::OpenBlock, 1, 1)]);
+    let nameless = [(Mistake::NoName('{'), 2, 3), (Mistake::OpenBlock, 2, 3)];
+    assert_eq!(mistakes("a;\n  { b;\n"), nameless);
     assert_eq!(mistakes("}\na;"), [(Mistake::NoBlock, 1, 1)]);
     assert_eq!(mistakes("a { b }"), [(Mistake::NoSemicolon, 1, 7)]);
     assert_eq!(mistakes(";"), [(Mistake::NoName(';'), 1, 1)]);
