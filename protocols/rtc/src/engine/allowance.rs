@@ -30,9 +30,41 @@ impl Allowance {
     }
 }
 
+/// Lines of the log about what a peer may do as often as it likes: one a second. At half, a restart
+/// that follows a change of address is not told; at double, a hundred sessions fill a page a second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lines {
+    allowance: Allowance,
+    untold: u32,
+}
+
+impl Lines {
+    /// None was written yet.
+    pub(crate) const fn new() -> Self {
+        Self { allowance: Allowance::new(1), untold: 0 }
+    }
+
+    /// Whether a line may be written; then, how many were not since the last.
+    pub(crate) fn take(&mut self, now_us: u64) -> Option<u32> {
+        if self.allowance.take(1, now_us) {
+            return Some(std::mem::take(&mut self.untold));
+        }
+        self.untold = self.untold.saturating_add(1);
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_a_second_says_how_many_are_missing() {
+        let mut lines = Lines::new();
+        let told: Vec<_> =
+            (0..25).filter_map(|n: u64| lines.take(9_000_000 + n * 100_000)).collect();
+        assert_eq!(told, [0, 9, 9]);
+    }
 
     #[test]
     fn what_was_taken_comes_back_within_a_second_and_no_more_than_that() {

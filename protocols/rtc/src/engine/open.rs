@@ -177,13 +177,16 @@ fn restart(
     let agreed = &body.agreed;
     let remote = Credentials { ufrag: agreed.remote_ufrag.clone(), pwd: agreed.remote_pwd.clone() };
     let etag = random_id(TOKEN);
-    body.transport.restart_ice(local.clone(), remote, Instant::now());
+    let now = Instant::now();
+    body.transport.restart_ice(local.clone(), remote, now);
     body.etag.clone_from(&etag);
     if let Some(unused) = body.renamed(local.ufrag.clone()) {
         shard.forget_ufrag(&unused);
     }
     shard.found_by(&local.ufrag, peer);
-    tracing::info!(session = %peer.session.id, "the client restarts ICE");
+    if let Some(untold) = body.lines.take(shard.clock().us(now)) {
+        tracing::info!(session = %peer.session.id, untold, "the client restarts ICE");
+    }
     Ok(Some(Restarted { fragment: answer.to_string(), etag }))
 }
 

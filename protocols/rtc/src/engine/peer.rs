@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::admission::Place;
-use super::allowance::Allowance;
+use super::allowance::{Allowance, Lines};
 use super::batch::{Path, Road};
 use super::clock::ntp_of_us;
 use super::log::{AUDIO, PacketLog, VIDEO};
@@ -165,6 +165,8 @@ pub(crate) struct Body {
     connected: bool,
     place: Place,
     reports: Allowance,
+    /// About its addresses and restarts.
+    pub(crate) lines: Lines,
     /// Connected by then, or it is over.
     pending_until: Instant,
     report_at_us: u64,
@@ -196,6 +198,7 @@ impl Body {
             connected: false,
             place,
             reports: Allowance::new(REPORTS),
+            lines: Lines::new(),
             pending_until,
             report_at_us: 0,
             data: None,
@@ -382,7 +385,12 @@ impl Peer {
                 }
                 Event::AddressChanged { addr, via } => {
                     self.reach(shard, body, addr, via, arrived);
-                    tracing::info!(session = %self.session.id, %addr, "the client's address changed");
+                    if let Some(untold) = body.lines.take(shard.clock().us(now)) {
+                        tracing::info!(
+                            session = %self.session.id, %addr, untold,
+                            "the client's address changed"
+                        );
+                    }
                 }
                 Event::DtlsConnected { profile, version } => {
                     body.connected = true;
