@@ -192,7 +192,8 @@ impl FromStr for Candidate {
         let mut next = || words.next().ok_or(CandidateError::Short);
         let word = CandidateError::Word;
         let foundation = next()?;
-        if foundation.len() > 32 {
+        // Of `ice-char`; here, whatever cannot be taken for what may stand before it.
+        if foundation.len() > 32 || foundation.contains([':', '=']) {
             return Err(word("foundation"));
         }
         let component = next()?.parse().map_err(|_| word("component"))?;

@@ -113,7 +113,9 @@ impl Fragment {
             }
             "ice-lite" => self.lite = true,
             "mid" => {
-                if let Some(section) = self.sections.last_mut().filter(|s| s.mid.is_empty()) {
+                // What stands above the first section has no name.
+                let nameless = |s: &&mut FragmentSection| s.mid.is_empty() && !s.kind.is_empty();
+                if let Some(section) = self.sections.last_mut().filter(nameless) {
                     section.mid = value.to_owned();
                 }
             }

@@ -131,6 +131,15 @@ fn a_fragment_without_sections_is_of_all() {
 }
 
 #[test]
+fn what_stands_above_the_first_section_has_no_name() {
+    let text = "a=candidate:unread\na=mid:0\na=end-of-candidates\n";
+    let fragment = Fragment::parse(text).unwrap();
+    assert!(fragment.end_of_candidates());
+    assert_eq!(fragment.sections[0].mid, "");
+    assert_eq!(Fragment::parse(&fragment.to_string()).unwrap(), fragment);
+}
+
+#[test]
 fn fragments_have_bounds() {
     let candidate = "a=candidate:1 1 udp 2122260223 192.0.2.7 61764 typ host\n";
     let many = candidate.repeat(MAX_CANDIDATES + 1);
