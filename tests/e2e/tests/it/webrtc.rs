@@ -113,11 +113,14 @@ fn what_a_browser_publishes_plays_on_every_wire() -> Result<()> {
     let told = report(&camera.output())?;
     ensure!(ended.success() && told["verdict"] == "ok", "{told}");
     ensure!(told["gone"] == 200, "{told}");
-    until("the stream outlives its publisher", || {
-        let stream = server.stream("camera").ok()??;
+    let mut told = String::new();
+    let over = until("the stream outlives its publisher", || {
+        let stream = server.stream("camera");
+        told = format!("{stream:?}");
+        let stream = stream.ok()??;
         (stream.pointer("/publish/active") == Some(&Value::Bool(false))).then_some(())
-    })?;
-    Ok(())
+    });
+    over.with_context(|| format!("the API says {told}"))
 }
 
 #[test]
